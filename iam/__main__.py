@@ -1,0 +1,5 @@
+"""``python -m iam`` is ``iam``."""
+
+from iam.cli import main
+
+main()

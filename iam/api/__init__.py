@@ -1,0 +1,21 @@
+"""The JSON API under /api/v1: the same use cases as the pages, bearer tokens, problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+from flask import Flask
+from flask_wtf.csrf import CSRFProtect
+
+from iam.api import access, clusters, me, people
+from iam.api.spec import spec
+
+BLUEPRINTS = (me.routes, clusters.routes, access.routes, people.routes)
+
+
+def attach(app: Flask) -> None:
+    """Add the API to the app. It takes no cookies, so it needs no form tokens."""
+    csrf: CSRFProtect = app.extensions["csrf"]
+    for blueprint in BLUEPRINTS:
+        csrf.exempt(blueprint)
+        app.register_blueprint(blueprint, url_prefix="/api/v1")
+    with app.app_context():
+        spec.register(app)

@@ -1,0 +1,100 @@
+"""``iam people`` and ``iam kubeconfig``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from iam.cli.session import State, pass_state
+from iam.errors import Invalid
+from iam.services.base import Actor
+from iam.services.credentials import Ask
+
+
+@click.group()
+def people() -> None:
+    """People."""
+
+
+@people.command("create-admin")
+@click.argument("username")
+@click.option("--name", default="", help="Full name.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@pass_state
+def create_admin(state: State, username: str, name: str, password_stdin: bool) -> None:  # noqa: FBT001
+    """Create a local account that is an administrator."""
+    password = click.get_text_stream("stdin").readline().rstrip("\n") if password_stdin else click.prompt(
+        "Password", hide_input=True, confirmation_prompt=True
+    )
+    with state.services() as (ours, actor):
+        group = ours.accounts.administrators_group()
+        directory = ours.accounts.create(actor, username=username, password=password, display_name=name, groups=frozenset({group}))
+    state.say(f"{username} can log in through {directory} and is an administrator.", username=username, directory=directory)
+
+
+@people.command("list")
+@click.argument("text", default="")
+@click.option("--page", default=1)
+@pass_state
+def list_people(state: State, text: str, page: int) -> None:
+    """Known people."""
+    with state.services() as (ours, actor):
+        found = ours.people.search(actor, text, page)
+        rows = [
+            {
+                "username": person.username, "name": person.display_name, "directory": person.directory,
+                "disabled": person.is_disabled, "last_login_at": person.last_login_at,
+            }
+            for person in found.people
+        ]
+    state.show(rows, empty="Nobody has logged in yet.")
+
+
+@people.command()
+@click.argument("username")
+@pass_state
+def disable(state: State, username: str) -> None:
+    """Shut a person out: sessions and tokens now, bindings within seconds."""
+    with state.services() as (ours, actor):
+        ours.people.disable(actor, ours.people.by_username(username).id)
+    state.say(f"{username} is shut out.", username=username, disabled=True)
+
+
+@people.command()
+@click.argument("username")
+@pass_state
+def enable(state: State, username: str) -> None:
+    """Let a person in again."""
+    with state.services() as (ours, actor):
+        ours.people.enable(actor, ours.people.by_username(username).id)
+    state.say(f"{username} may log in again.", username=username, disabled=False)
+
+
+@click.command()
+@click.argument("username")
+@click.option("--cluster", "clusters", multiple=True, help="Only these clusters; else all of theirs.")
+@click.option("--minutes", type=int, help="Lifetime; else each cluster's default.")
+@click.option("--csr", type=click.Path(path_type=Path), help="The person's own signing request (PEM).")
+@click.option("--output", type=click.Path(path_type=Path), help="Write here (mode 0600) instead of standard output.")
+@pass_state
+def kubeconfig(state: State, username: str, clusters: tuple[str, ...], minutes: int | None, csr: Path | None, output: Path | None) -> None:
+    """A kubeconfig for a person who has logged in before."""
+    pem = _read(csr) if csr else b""
+    with state.services() as (ours, actor):
+        person = ours.people.by_username(username)
+        on_behalf = Actor(name=actor.name, door=actor.door, person_id=person.id, roles=actor.roles)
+        handed = ours.credentials.issue(on_behalf, Ask(clusters, minutes * 60 if minutes is not None else None, pem))
+    if output:
+        output.touch(mode=0o600)
+        output.write_text(handed.kubeconfig, "utf-8")
+        state.say(f"Written to {output}: {', '.join(handed.clusters)}.", output=str(output), expires=handed.expires)
+    else:
+        click.echo(handed.kubeconfig, nl=False)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Invalid("%(path)s cannot be read: %(why)s", field="csr", path=str(path), why=error.strerror) from None

@@ -1,0 +1,1 @@
+"""Who people are: local accounts, LDAP, OpenID Connect behind one port of two shapes."""

@@ -1,0 +1,1 @@
+"""Kubernetes' own semantics and documents. Pure: no I/O, no clock, no Flask."""

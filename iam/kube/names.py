@@ -1,0 +1,82 @@
+"""User, group and object names: what is legal, what is reserved.
+
+Sources: RFC 1123 labels and subdomains as in k8s.io/apimachinery/pkg/util/validation; path segment names as in
+k8s.io/apimachinery/pkg/api/validation/path (RBAC object names); ``system:`` is reserved for Kubernetes itself
+(https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles-and-role-bindings).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from iam.errors import Invalid
+
+MAX_USERNAME = 200
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+RESERVED_PREFIX = "system:"
+
+
+def canonical_username(raw: str) -> str:
+    """The one spelling of a username: NFKC, case folded, without surrounding blanks.
+
+    Raises Invalid for what cannot be a user name: empty, over 200 characters, control, zero-width or other
+    invisible characters, blanks or commas inside, or a name reserved for Kubernetes.
+    """
+    name = unicodedata.normalize("NFKC", raw).strip().casefold()
+    if not name:
+        raise Invalid("The username is empty.", field="username")
+    if len(name) > MAX_USERNAME:
+        raise Invalid("The username is longer than %(limit)s characters.", field="username", limit=MAX_USERNAME)
+    if any(_is_invisible(char) or char.isspace() or char == "," for char in raw.strip() + name):
+        raise Invalid("The username has blanks, commas or invisible characters in it.", field="username")
+    refuse_reserved(name, field="username")
+    return name
+
+
+def refuse_reserved(name: str, *, field: str | None = None) -> str:
+    """Return the name, or raise Invalid where it is one that Kubernetes keeps for itself (``system:``)."""
+    folded = unicodedata.normalize("NFKC", name).strip().casefold()
+    if folded.startswith(RESERVED_PREFIX):
+        raise Invalid("%(name)r is reserved for Kubernetes itself; names may not begin with system:.", field=field, name=name)
+    return name
+
+
+def group_name(raw: str) -> str:
+    """A directory group's name as mappings use it. Raises Invalid like canonical_username, blanks allowed."""
+    name = unicodedata.normalize("NFC", raw).strip()
+    if not name or len(name) > 512 or any(_is_invisible(char) for char in name):
+        raise Invalid("A group name is empty, longer than 512 characters or has invisible characters in it.", field="group")
+    return refuse_reserved(name, field="group")
+
+
+def object_name(name: str, *, field: str = "name") -> str:
+    """A DNS label, such as a namespace or our cluster names. Raises Invalid."""
+    if not _LABEL.fullmatch(name):
+        raise Invalid(
+            "%(name)r is not a name of lower-case letters, digits and hyphens (at most 63).", field=field, name=name
+        )
+    return name
+
+
+def role_name(name: str, *, field: str = "role") -> str:
+    """The name of a Role or ClusterRole: any path segment. Raises Invalid."""
+    if not name or name in {".", ".."} or "/" in name or "%" in name or len(name) > 253 or _has_invisible(name):
+        raise Invalid("%(name)r cannot be the name of a role.", field=field, name=name)
+    return name
+
+
+def is_subdomain(name: str) -> bool:
+    """Whether the name is an RFC 1123 subdomain, as most object names must be."""
+    return len(name) <= 253 and bool(_SUBDOMAIN.fullmatch(name))
+
+
+def _has_invisible(text: str) -> bool:
+    return any(_is_invisible(char) for char in text)
+
+
+def _is_invisible(char: str) -> bool:
+    """Control, format (zero-width, bidi), surrogate, private or unassigned, or a separator other than a blank."""
+    category = unicodedata.category(char)
+    return category[0] == "C" or category in {"Zl", "Zp"} or char in "\u115f\u1160\u3164\uffa0\u034f\u00ad"

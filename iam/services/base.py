@@ -1,0 +1,72 @@
+"""What every use case stands on: who acts, what the outside world is, and one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from iam.directory.base import Directory
+from iam.models import db
+from iam.services.vault import Vault
+from iam.settings import Role, Settings
+
+if TYPE_CHECKING:
+    from iam.clusters.base import Connection
+    from iam.models import Cluster
+
+Scope = str
+READ, WRITE, KUBECONFIG = "read", "write", "kubeconfig"
+SCOPES = (READ, WRITE, KUBECONFIG)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks, through which door, from where. Doors make it, services judge by it."""
+
+    name: str
+    door: str
+    person_id: str = ""
+    display_name: str = ""
+    roles: frozenset[Role] = frozenset()
+    scopes: frozenset[Scope] = frozenset(SCOPES)
+    """What the credential in hand allows; a browser session allows everything the roles do."""
+    address: str = ""
+    request_id: str = ""
+    session_id: str = ""
+
+    def has(self, *roles: Role) -> bool:
+        """Whether the actor holds one of these roles."""
+        return bool(self.roles.intersection(roles))
+
+
+def operator(name: str) -> Actor:
+    """Whoever runs the command line beside the database: an administrator by virtue of being there."""
+    return Actor(name=f"operator:{name}", door="cli", roles=frozenset({"administrator", "auditor"}))
+
+
+WORKER = Actor(name="kube-iam", door="worker", roles=frozenset({"administrator"}))
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything outside: settings, the clock, directories, clusters, keys. Wired once, in iam.app."""
+
+    settings: Settings
+    now: Callable[[], datetime]
+    directories: Mapping[str, Directory]
+    connect: Callable[[Cluster], Connection]
+    vault: Vault
+
+
+@contextmanager
+def transaction() -> Iterator[None]:
+    """Commit at the end, or nothing at all."""
+    try:
+        yield
+        db.session.commit()
+    except BaseException:
+        db.session.rollback()
+        raise

@@ -1,0 +1,230 @@
+"""Clusters: register, probe, change, remove. Credentials are sealed at rest and never shown again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, cast
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from iam.clusters import manifests
+from iam.clusters.base import Connection
+from iam.clusters.connection import in_cluster_access
+from iam.errors import Conflict, Invalid, NotFound, Problem
+from iam.kube import names
+from iam.kube.bindings import RoleRef
+from iam.kube.certificates import MIN_LIFETIME, read_ca
+from iam.kube.kubeconfig import Access, check_access, check_server
+from iam.kube.kubeconfig import read as read_kubeconfig
+from iam.models import Cluster, Mapping, ReconcileState, db
+from iam.services.audit import Audit, Event, Target
+from iam.services.base import READ, WRITE, Actor, World, transaction
+from iam.services.wakeups import want_cluster
+
+MAX_LIFETIME_SECONDS = 30 * 24 * 3600
+CREDENTIAL, IN_CLUSTER, OFFLINE = "credential", "in-cluster", "offline"
+CSR, CA, NONE = "csr", "ca", "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What an administrator says about a cluster. ``repr`` is not for logs: use the name."""
+
+    name: str
+    title: str = ""
+    access: str = CREDENTIAL
+    kubeconfig: str = ""
+    context: str = ""
+    server: str = ""
+    ca_pem: str = ""
+    token: str = ""
+    signer: str = CSR
+    signer_ca_pem: str = ""
+    signer_ca_key: str = ""
+    default_lifetime_seconds: int = 3600
+    max_lifetime_seconds: int = 12 * 3600
+
+    def __repr__(self) -> str:
+        return f"Registration({self.name!r})"
+
+
+class Clusters:
+    """Use cases about clusters."""
+
+    def __init__(self, world: World, audit: Audit) -> None:
+        self._world = world
+        self._audit = audit
+
+    def register(self, actor: Actor, command: Registration) -> Cluster:
+        """Add a cluster and look at it at once. Raises Invalid, Conflict; an unreachable cluster is kept, and says so."""
+        self._audit.require(actor, "administrator", scope=WRITE, target=Target("cluster", command.name))
+        name = names.object_name(command.name.strip())
+        _check_lifetimes(command.default_lifetime_seconds, command.max_lifetime_seconds)
+        access = _access_of(command)
+        cluster = Cluster(
+            name=name, title=command.title.strip()[:120], access=command.access, signer=command.signer,
+            server=access.server, ca_pem=access.ca_pem,
+            credential=self._world.vault.seal(asdict(access)) if command.access == CREDENTIAL else None,
+            default_lifetime_seconds=command.default_lifetime_seconds, max_lifetime_seconds=command.max_lifetime_seconds,
+            created_at=self._world.now(), reconcile=ReconcileState(wanted_at=self._world.now()),
+        )
+        self._set_signer(cluster, command)
+        try:
+            with transaction():
+                db.session.add(cluster)
+                db.session.flush()
+                self._audit.record(actor, Event.CLUSTER_REGISTERED, _target(cluster), server=cluster.server, signer=cluster.signer)
+        except IntegrityError:
+            raise Conflict("There is a cluster called %(name)s already.", name=name, field="name") from None
+        self.probe(actor, name)
+        return cluster
+
+    def change(self, actor: Actor, name: str, *, title: str, default_lifetime_seconds: int, max_lifetime_seconds: int) -> Cluster:
+        """Change what can change without a new credential."""
+        self._audit.require(actor, "administrator", scope=WRITE, target=Target("cluster", name))
+        _check_lifetimes(default_lifetime_seconds, max_lifetime_seconds)
+        with transaction():
+            cluster = self._get(name)
+            cluster.title = title.strip()[:120]
+            cluster.default_lifetime_seconds, cluster.max_lifetime_seconds = default_lifetime_seconds, max_lifetime_seconds
+            self._audit.record(actor, Event.CLUSTER_CHANGED, _target(cluster), max_lifetime_seconds=max_lifetime_seconds)
+        return cluster
+
+    def renew(self, actor: Actor, command: Registration) -> Cluster:
+        """Give a registered cluster a new address or credential. Raises Invalid, NotFound."""
+        self._audit.require(actor, "administrator", scope=WRITE, target=Target("cluster", command.name))
+        access = _access_of(command)
+        with transaction():
+            cluster = self._get(command.name)
+            cluster.access, cluster.server, cluster.ca_pem = command.access, access.server, access.ca_pem
+            cluster.credential = self._world.vault.seal(asdict(access)) if command.access == CREDENTIAL else None
+            want_cluster(cluster.id, self._world.now())
+            self._audit.record(actor, Event.CLUSTER_CHANGED, _target(cluster), server=cluster.server)
+        return self.probe(actor, command.name)
+
+    def remove(self, actor: Actor, name: str) -> None:
+        """Forget a cluster. Its mappings must be gone first, so that no binding of ours stays behind unseen."""
+        self._audit.require(actor, "administrator", scope=WRITE, target=Target("cluster", name))
+        with transaction():
+            cluster = self._get(name)
+            mapped = db.session.scalar(select(Mapping.id).where(Mapping.cluster_id == cluster.id).limit(1))
+            if mapped:
+                raise Conflict("%(name)s still has mappings; remove them first, so that their bindings go.", name=name)
+            if cluster.reconcile.is_behind and cluster.reconcile.bindings:
+                raise Conflict("Bindings of ours are still on %(name)s; wait until it has been reconciled.", name=name)
+            self._audit.record(actor, Event.CLUSTER_REMOVED, _target(cluster))
+            db.session.delete(cluster)
+
+    def probe(self, actor: Actor, name: str) -> Cluster:
+        """Ask the cluster how it is, and keep the answer; an error is an answer too."""
+        self._audit.require(actor, "administrator", scope=WRITE, target=Target("cluster", name))
+        cluster = self._get(name)
+        bound = bound_roles(cluster)
+        db.session.commit()  # no transaction stays open while the cluster answers
+        try:
+            report = self.connection(cluster).probe(bound).as_dict()
+        except Problem as problem:
+            report = {"version": "", "missing_rights": [], "signs": None, "problem": str(problem)}
+        with transaction():
+            cluster = self._get(name)
+            cluster.probe, cluster.probed_at = report, self._world.now()
+            self._audit.record(actor, Event.CLUSTER_PROBED, _target(cluster), result="failed" if report["problem"] else "done", **report)
+        return cluster
+
+    def list(self, actor: Actor) -> Sequence[Cluster]:
+        """All clusters, by name."""
+        self._audit.require(actor, "administrator", "auditor", scope=READ)
+        return db.session.scalars(select(Cluster).order_by(Cluster.name)).all()
+
+    def get(self, actor: Actor, name: str) -> Cluster:
+        """Raises NotFound."""
+        self._audit.require(actor, "administrator", "auditor", scope=READ, target=Target("cluster", name))
+        return self._get(name)
+
+    def choices(self, actor: Actor, name: str) -> tuple[tuple[str, ...], tuple[tuple[str, RoleRef], ...]]:
+        """Namespaces and roles to choose from when mapping; nothing when the cluster does not answer."""
+        cluster = self.get(actor, name)
+        try:
+            connection = self.connection(cluster)
+            return connection.namespaces(), connection.roles()
+        except Problem:
+            return (), ()
+
+    def manifest(self, actor: Actor, name: str = "", roles: Sequence[RoleRef] = ()) -> str:
+        """The least ServiceAccount and ClusterRole, with ``bind`` on the roles that are mapped (or given)."""
+        self._audit.require(actor, "administrator", scope=READ)
+        cluster = self._get(name) if name else None
+        bound = {*roles, *(bound_roles(cluster) if cluster else ())}
+        return manifests.manifest(bound, signs=cluster is None or cluster.signer == CSR)
+
+    def connection(self, cluster: Cluster) -> Connection:
+        """The cluster, reached."""
+        return self._world.connect(cluster)
+
+    def rotate_keys(self, actor: Actor) -> int:
+        """Seal every stored secret under the current key; returns how many were due."""
+        self._audit.require(actor, "administrator", scope=WRITE)
+        vault = self._world.vault
+        count = 0
+        with transaction():
+            for cluster in db.session.scalars(select(Cluster)):
+                for field in ("credential", "signer_ca_key"):
+                    sealed = getattr(cluster, field)
+                    if sealed and not vault.is_current(sealed):
+                        setattr(cluster, field, vault.seal(vault.open(sealed)))
+                        count += 1
+            self._audit.record(actor, Event.KEYS_ROTATED, count=count)
+        return count
+
+    def _set_signer(self, cluster: Cluster, command: Registration) -> None:
+        if command.signer not in {CSR, CA, NONE}:
+            raise Invalid("The signer is one of csr, ca, none.", field="signer")
+        if command.access == OFFLINE and command.signer == CSR:
+            raise Invalid("An offline cluster cannot sign; give it a CA or no signer.", field="signer")
+        if command.signer == CA:
+            read_ca(command.signer_ca_pem.encode(), command.signer_ca_key.encode())
+            cluster.signer_ca_pem = command.signer_ca_pem
+            cluster.signer_ca_key = self._world.vault.seal(command.signer_ca_key)
+
+    def _get(self, name: str) -> Cluster:
+        cluster = db.session.scalar(select(Cluster).filter_by(name=name))
+        if cluster is None:
+            raise NotFound("There is no cluster %(name)s.", name=name)
+        return cluster
+
+
+def bound_roles(cluster: Cluster) -> set[RoleRef]:
+    """The roles that mappings bind on a cluster."""
+    rows = db.session.execute(select(Mapping.role_kind, Mapping.role_name).where(Mapping.cluster_id == cluster.id).distinct())
+    return {role_ref(kind, name) for kind, name in rows}
+
+
+def role_ref(kind: str, name: str) -> RoleRef:
+    """A RoleRef from stored text, whose kind a database constraint has checked."""
+    return RoleRef(cast(Literal["Role", "ClusterRole"], kind), name)
+
+
+def _access_of(command: Registration) -> Access:
+    if command.access == IN_CLUSTER:
+        return in_cluster_access()
+    if command.access == OFFLINE:
+        return Access(check_server(command.server), command.ca_pem)
+    if command.access != CREDENTIAL:
+        raise Invalid("The access is one of credential, in-cluster, offline.", field="access")
+    if command.kubeconfig.strip():
+        return read_kubeconfig(command.kubeconfig, command.context)
+    return check_access(Access(check_server(command.server.strip()), command.ca_pem.strip(), token=command.token.strip()))
+
+
+def _check_lifetimes(default: int, longest: int) -> None:
+    least = int(MIN_LIFETIME.total_seconds())
+    if not least <= longest <= MAX_LIFETIME_SECONDS:
+        raise Invalid("The longest lifetime lies between 10 minutes and 30 days.", field="max_lifetime_seconds")
+    if not least <= default <= longest:
+        raise Invalid("The default lifetime lies between 10 minutes and the longest one.", field="default_lifetime_seconds")
+
+
+def _target(cluster: Cluster) -> Target:
+    return Target("cluster", cluster.name, cluster.name)

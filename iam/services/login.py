@@ -1,0 +1,206 @@
+"""Logging in, by password or by redirect; sessions; logging out."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from sqlalchemy import select, update
+
+from iam import log
+from iam.directory.base import Identity, LoginRefused, PasswordDirectory, RedirectDirectory, Redirection
+from iam.errors import Conflict, Invalid, NotFound, Problem, TooMany, Unauthenticated
+from iam.kube import names
+from iam.models import Person, Session, db
+from iam.services.audit import Audit, Event, Target
+from iam.services.base import READ, WRITE, Actor, World, transaction
+from iam.services.people import People
+from iam.services.throttle import Throttle
+
+_log = log.get(__name__)
+_TOUCH = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A new session: the key goes into the cookie and nowhere else."""
+
+    person: Person
+    key: str
+
+
+class Logins:
+    """Use cases around logging in."""
+
+    def __init__(self, world: World, audit: Audit, people: People) -> None:
+        self._world = world
+        self._audit = audit
+        self._people = people
+        self._throttle = Throttle(world)
+
+    def with_password(self, visitor: Actor, directory_name: str, username: str, password: str, user_agent: str = "") -> Started:
+        """Log in through a password directory. One message for every reason, so that nothing is learned from it.
+
+        Raises Unauthenticated, TooMany, Unavailable.
+        """
+        directory = self._world.directories.get(directory_name)
+        if not isinstance(directory, PasswordDirectory):
+            raise NotFound("There is no directory %(name)s to log in to with a password.", name=directory_name)
+        account = f"{directory_name}:{_shown(username)}"
+        visitor = replace(visitor, name=account)
+        target = Target("directory", directory_name)
+        try:
+            self._throttle.check(account, visitor.address)
+        except TooMany as problem:
+            self._audit.failed(visitor, Event.LOGIN, target, problem)
+            raise
+        db.session.rollback()  # no transaction stays open while the directory answers
+        try:
+            identity = directory.authenticate(username, password)
+            return self._start(visitor, identity, user_agent, forget_failures_of=account)
+        except LoginRefused as refused:
+            self._throttle.failed(account, visitor.address)
+            raise self._refused(visitor, target, refused.reason) from None
+        except (Conflict, Invalid) as problem:
+            raise self._refused(visitor, target, str(problem), shown=problem) from None
+        except Problem as problem:
+            self._audit.failed(visitor, Event.LOGIN, target, problem)
+            raise
+
+    def begin_redirect(self, directory_name: str, redirect_uri: str) -> Redirection:
+        """Where to send the browser. Raises NotFound, Unavailable."""
+        return self._redirect_directory(directory_name).begin(redirect_uri)
+
+    def finish_redirect(
+        self, visitor: Actor, directory_name: str, redirect_uri: str, answer: Mapping[str, str],
+        transaction_of_browser: Mapping[str, str] | None, user_agent: str = "",
+    ) -> Started:
+        """Log in with what the browser brought back. Raises Unauthenticated, Unavailable."""
+        target = Target("directory", directory_name)
+        visitor = replace(visitor, name=f"{directory_name}:?")
+        directory = self._redirect_directory(directory_name)
+        if transaction_of_browser is None:
+            raise self._refused(visitor, target, "this browser did not start this login")
+        try:
+            login = directory.finish(redirect_uri, answer, transaction_of_browser)
+            return self._start(visitor, login.identity, user_agent, logout=login.logout)
+        except LoginRefused as refused:
+            raise self._refused(visitor, target, refused.reason) from None
+        except (Conflict, Invalid) as problem:
+            raise self._refused(visitor, target, str(problem), shown=problem) from None
+        except Problem as problem:
+            self._audit.failed(visitor, Event.LOGIN, target, problem)
+            raise
+
+    def actor_of(self, key: str, visitor: Actor) -> Actor | None:
+        """Who a session cookie stands for; None when the session is unknown, ended, idle or over."""
+        now = self._world.now()
+        row = db.session.execute(
+            select(Session, Person).join(Person, Session.person_id == Person.id).where(Session.key_hash == _hash(key))
+        ).one_or_none()
+        if row is None:
+            return None
+        session, person = row.tuple()
+        idle_since = now - timedelta(minutes=self._world.settings.sessions.idle_minutes)
+        if session.ended_at or session.ends_at <= now or session.last_used_at <= idle_since or person.is_disabled:
+            return None
+        if now - session.last_used_at > _TOUCH:
+            with transaction():
+                db.session.execute(update(Session).where(Session.id == session.id).values(last_used_at=now))
+        return replace(
+            visitor, name=person.username, display_name=person.display_name, person_id=person.id, session_id=session.id,
+            roles=self._people.roles_of(person),
+        )
+
+    def sessions(self, actor: Actor) -> Sequence[Session]:
+        """One's own running sessions, the latest first."""
+        self._audit.require(actor, scope=READ)
+        now = self._world.now()
+        idle_since = now - timedelta(minutes=self._world.settings.sessions.idle_minutes)
+        return db.session.scalars(
+            select(Session)
+            .where(
+                Session.person_id == actor.person_id, Session.ended_at.is_(None), Session.ends_at > now,
+                Session.last_used_at > idle_since,
+            )
+            .order_by(Session.last_used_at.desc())
+        ).all()
+
+    def end_session(self, actor: Actor, session_id: str) -> None:
+        """End one of one's own sessions. Raises NotFound."""
+        self._audit.require(actor, scope=WRITE)
+        with transaction():
+            session = db.session.scalar(select(Session).filter_by(id=session_id, person_id=actor.person_id))
+            if session is None:
+                raise NotFound("There is no such session of yours.")
+            session.ended_at = session.ended_at or self._world.now()
+            self._audit.record(actor, Event.SESSION_ENDED, Target("session", session_id))
+
+    def logout(self, actor: Actor, return_to: str) -> str | None:
+        """End this session; returns where the browser ends it at the provider, if there is such a place."""
+        with transaction():
+            session = db.session.get(Session, actor.session_id)
+            if session is None:
+                return None
+            session.ended_at = session.ended_at or self._world.now()
+            self._audit.record(actor, Event.LOGOUT, Target("session", session.id))
+            directory = self._world.directories.get(session.person.directory)
+            hint = self._world.vault.open(session.logout) if session.logout else {}
+        if not isinstance(directory, RedirectDirectory):
+            return None
+        try:
+            return directory.logout_url(hint, return_to)
+        except Problem as problem:  # our own session is over; the provider's ends by itself
+            _log.warning("no logout at the provider", directory=directory.name, error=str(problem))
+            return None
+
+    def _start(
+        self, visitor: Actor, identity: Identity, user_agent: str, *, logout: Mapping[str, str] | None = None, forget_failures_of: str = ""
+    ) -> Started:
+        now = self._world.now()
+        key = secrets.token_urlsafe(32)
+        with transaction():
+            actor = replace(visitor, name=identity.username)
+            person = self._people.remember(actor, identity)
+            if person.is_disabled:
+                raise LoginRefused("disabled by an administrator", account=person.username)
+            session = Session(
+                key_hash=_hash(key), person_id=person.id, created_at=now, last_used_at=now,
+                ends_at=now + timedelta(hours=self._world.settings.sessions.absolute_hours),
+                address=visitor.address[:64], user_agent=_shown(user_agent)[:255],
+                logout=self._world.vault.seal(dict(logout)) if logout else None,
+            )
+            db.session.add(session)
+            person.last_login_at = now
+            if forget_failures_of:
+                self._throttle.succeeded(forget_failures_of)
+            self._audit.record(replace(actor, person_id=person.id), Event.LOGIN, Target("directory", identity.directory))
+        return Started(person, key)
+
+    def _refused(self, visitor: Actor, target: Target, reason: str, shown: Problem | None = None) -> Problem:
+        _log.info("login refused", directory=target.name, account=visitor.name, reason=reason)
+        self._audit.failed(visitor, Event.LOGIN, target, Unauthenticated("%(reason)s", reason=reason))
+        if shown is not None:
+            return shown
+        return Unauthenticated("The login did not work. Check the name and the password, or ask your administrator.")
+
+    def _redirect_directory(self, name: str) -> RedirectDirectory:
+        directory = self._world.directories.get(name)
+        if not isinstance(directory, RedirectDirectory) or isinstance(directory, PasswordDirectory):
+            raise NotFound("There is no directory %(name)s to be redirected to.", name=name)
+        return directory
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _shown(text: str) -> str:
+    """What somebody typed, fit for a log line: canonical where it can be, else without invisible characters."""
+    try:
+        return names.canonical_username(text)
+    except Invalid:
+        return "".join(char for char in text if char.isprintable())[:100]

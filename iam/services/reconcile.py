@@ -1,0 +1,152 @@
+"""Bringing clusters in line: desired from mappings, found on the cluster, the difference applied, again until done.
+
+Nothing waits in memory: what is due is in the database, so a crash at any line is mended by the next run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import joinedload
+
+from iam import log
+from iam.clusters.base import Applied
+from iam.errors import NotFound, Problem
+from iam.kube.bindings import Binding, Plan, compile_bindings, plan
+from iam.models import Cluster, ReconcileState, db
+from iam.services.access import Access
+from iam.services.audit import Audit, Event, Target
+from iam.services.base import READ, WRITE, Actor, World, transaction
+from iam.services.clusters import Clusters
+from iam.services.locks import only_one
+
+_log = log.get(__name__)
+MAX_PAUSE_SECONDS = 300
+LISTED = 50
+"""Bindings named in one audit event; the rest are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one run went."""
+
+    cluster: str
+    plan: Plan
+    error: str = ""
+
+
+class Reconciler:
+    """Use cases of reconciliation."""
+
+    def __init__(self, world: World, audit: Audit, clusters: Clusters, access: Access) -> None:
+        self._world = world
+        self._audit = audit
+        self._clusters = clusters
+        self._access = access
+
+    def due(self) -> Sequence[str]:
+        """The names of clusters that need work now: behind, or not compared for long."""
+        now = self._world.now()
+        stale = now - timedelta(minutes=self._world.settings.reconcile.full_minutes)
+        return db.session.scalars(
+            select(Cluster.name).join(ReconcileState)
+            .where(
+                or_(ReconcileState.next_attempt_at.is_(None), ReconcileState.next_attempt_at <= now),
+                or_(
+                    ReconcileState.wanted > ReconcileState.done,
+                    ReconcileState.succeeded_at.is_(None), ReconcileState.succeeded_at <= stale,
+                ),
+            )
+            .order_by(ReconcileState.wanted_at)
+        ).all()
+
+    def states(self, actor: Actor) -> Sequence[ReconcileState]:
+        """How far every cluster is."""
+        self._audit.require(actor, "administrator", "auditor", scope=READ)
+        return db.session.scalars(select(ReconcileState).join(Cluster).options(joinedload(ReconcileState.cluster)).order_by(Cluster.name)).all()
+
+    def desired(self, cluster_name: str) -> dict[tuple[str, str], Binding]:
+        """The bindings that should be on a cluster now."""
+        return compile_bindings(self._access.entitlements(self._state(cluster_name).cluster_id))
+
+    def plan(self, actor: Actor, cluster_name: str) -> Plan:
+        """What a run would do, without doing it. Raises Unavailable."""
+        self._audit.require(actor, "administrator", "auditor", scope=READ, target=Target("cluster", cluster_name))
+        cluster = self._state(cluster_name).cluster
+        desired = self.desired(cluster_name)
+        db.session.commit()
+        return plan(desired, dict(self._clusters.connection(cluster).bindings.owned()))
+
+    def run(self, actor: Actor, cluster_name: str) -> Outcome | None:
+        """Bring one cluster in line; None when another worker is at it."""
+        self._audit.require(actor, "administrator", scope=WRITE, target=Target("cluster", cluster_name))
+        with only_one(f"reconcile {cluster_name}") as mine:
+            return self._run(actor, cluster_name) if mine else None
+
+    def _run(self, actor: Actor, cluster_name: str) -> Outcome:
+        state = self._state(cluster_name)
+        aim, cluster = state.wanted, state.cluster
+        desired = self.desired(cluster_name)
+        db.session.commit()  # no transaction stays open while the cluster answers
+        todo = Plan()
+        try:
+            store = self._clusters.connection(cluster).bindings
+            todo = plan(desired, dict(store.owned()))
+            applied = Applied(0) if todo.is_empty else store.apply(todo)
+            error = "; ".join(applied.errors[:3])
+        except Problem as problem:
+            applied, error = Applied(0), str(problem)
+        with transaction():
+            self._note(actor, self._state(cluster_name), aim, todo, applied, len(desired), error)
+        return Outcome(cluster_name, todo, error)
+
+    def _note(self, actor: Actor, state: ReconcileState, aim: int, todo: Plan, applied: Applied, bindings: int, error: str) -> None:
+        now = self._world.now()
+        target = Target("cluster", state.cluster.name, state.cluster.name)
+        state.attempted_at = now
+        if applied.changed:
+            self._audit.record(
+                actor, Event.CLUSTER_RECONCILED, target, result="failed" if error else "done", reason=error, changed=applied.changed,
+                removed=_listed(todo.remove), replaced=_listed(todo.replace), created=_listed(todo.create),
+            )
+        if error:
+            if not state.failures:
+                self._audit.record(actor, Event.CLUSTER_AWAY, target, result="failed", reason=error)
+            state.failures += 1
+            state.error = error[:500]
+            state.next_attempt_at = now + self._pause(state.failures)
+            _log.warning("reconcile failed", cluster=target.name, failures=state.failures, error=error)
+        else:
+            state.failures, state.error, state.next_attempt_at = 0, "", None
+            state.succeeded_at = now
+            state.done = max(state.done, aim)
+            state.bindings = bindings
+
+    def _pause(self, failures: int) -> timedelta:
+        seconds = self._world.settings.reconcile.retry_seconds * 2 ** min(failures - 1, 10)
+        return timedelta(seconds=min(seconds, MAX_PAUSE_SECONDS))
+
+    def _state(self, cluster_name: str) -> ReconcileState:
+        state = db.session.scalar(
+            select(ReconcileState).join(Cluster).where(Cluster.name == cluster_name).options(joinedload(ReconcileState.cluster))
+            .execution_options(populate_existing=True)
+        )
+        if state is None:
+            raise NotFound("There is no cluster %(name)s.", name=cluster_name)
+        return state
+
+
+def summary(outcome: Outcome) -> dict[str, object]:
+    """An outcome for the API and the command line."""
+    return {
+        "cluster": outcome.cluster, "error": outcome.error, "removed": _listed(outcome.plan.remove),
+        "replaced": _listed(outcome.plan.replace), "created": _listed(outcome.plan.create),
+    }
+
+
+def _listed(bindings: tuple[Binding, ...]) -> list[str]:
+    names = [f"{binding.namespace or '*'}/{binding.name}" for binding in bindings[:LISTED]]
+    return names + ([f"... and {len(bindings) - LISTED} more"] if len(bindings) > LISTED else [])

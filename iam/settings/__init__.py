@@ -1,0 +1,241 @@
+"""The settings: one TOML file, then environment variables, then secret files; frozen, every mistake at once.
+
+Where a setting comes from, strongest first:
+
+1. ``KUBE_IAM_<NAME>`` in the environment, ``__`` between levels (``KUBE_IAM_SESSIONS__IDLE_MINUTES=30``);
+2. the TOML file named by ``KUBE_IAM_CONFIG`` (or ``--config``);
+3. the default below.
+
+Every secret may be given as a file instead: ``secret_key_file = "/run/secrets/key"`` stands for ``secret_key``.
+Unknown keys are refused in the file and in the environment alike.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from iam.errors import Misconfigured
+from iam.settings.directories import DirectorySettings, read_secret_files
+
+ENV_PREFIX = "KUBE_IAM_"
+CONFIG_VARIABLE = "KUBE_IAM_CONFIG"
+_RESERVED_VARIABLES = {CONFIG_VARIABLE}
+
+Role = Literal["person", "approver", "administrator", "auditor"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    _secret_files = model_validator(mode="before")(read_secret_files)
+
+
+class Server(_Section):
+    """How browsers and programs reach us."""
+
+    public_url: str = Field("http://127.0.0.1:8000", description="The address in links and OIDC redirects.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    workers: int = Field(2, ge=1, le=64, description="Server processes.")
+    threads: int = Field(8, ge=1, le=256, description="Threads in each process (signing waits for the cluster).")
+    trusted_proxies: int = Field(0, ge=0, le=5, description="How many proxies in front set X-Forwarded-*.")
+    language: Literal["en", "zh_Hans"] = Field("en", description="Language for browsers that ask for neither.")
+
+    @property
+    def is_https(self) -> bool:
+        """Whether cookies can and must be marked Secure."""
+        return self.public_url.startswith("https://")
+
+
+class Sessions(_Section):
+    """How long a login lasts."""
+
+    idle_minutes: int = Field(60, ge=1, description="A session unused for this long ends.")
+    absolute_hours: int = Field(12, ge=1, description="A session ends after this long in any case.")
+
+
+class Throttle(_Section):
+    """Failed logins before we refuse to try, within the window."""
+
+    per_account: int = Field(8, ge=1, description="Failures for one account name.")
+    per_address: int = Field(40, ge=1, description="Failures from one network address.")
+    window_minutes: int = Field(15, ge=1, description="How long failures count.")
+
+
+class Sync(_Section):
+    """Re-reading the groups of known people from password directories."""
+
+    interval_seconds: int = Field(60, ge=1, description="How often.")
+    max_removed_share: float = Field(
+        0.2, ge=0, le=1, description="A run that would remove more than this share of people stops and asks."
+    )
+    max_removed_floor: int = Field(5, ge=0, description="... unless it removes no more people than this.")
+
+
+class Reconcile(_Section):
+    """Bringing bindings on the clusters in line."""
+
+    poll_seconds: float = Field(1.0, gt=0, description="How often the worker looks for clusters that need work.")
+    full_minutes: int = Field(10, ge=1, description="How often every cluster is compared anyway (drift).")
+    retry_seconds: int = Field(5, ge=1, description="First pause after a cluster did not answer; doubles to 5 min.")
+
+
+class RoleGroups(_Section):
+    """Which directory groups hold our own roles, each as ``directory:group``."""
+
+    approver: tuple[str, ...] = ()
+    administrator: tuple[str, ...] = ()
+    auditor: tuple[str, ...] = ()
+
+
+def _one_or_many(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Immutable once loaded."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+    )
+
+    instance: str = Field(
+        "default", pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$",
+        description="Marks the bindings that are ours; two installations on one cluster need two names.",
+    )
+    database_url: str = Field(
+        "sqlite:///kube-iam.db", description="SQLite for trying out, postgresql+psycopg://... in production."
+    )
+    secret_key: SecretStr = Field(description="Signs cookies; at least 32 characters. `iam config new-key` makes one.")
+    encryption_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(_one_or_many)] = Field(
+        description="Fernet keys for cluster credentials; the first encrypts, all decrypt (rotation)."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    server: Server = Server()
+    sessions: Sessions = Sessions()
+    throttle: Throttle = Throttle()
+    sync: Sync = Sync()
+    reconcile: Reconcile = Reconcile()
+    roles: RoleGroups = RoleGroups()
+    directories: tuple[DirectorySettings, ...] = Field((), description="Where people log in, in the page's order.")
+
+    _secret_files = model_validator(mode="before")(read_secret_files)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over the file's values (which come in as keyword arguments); no .env files."""
+        return env_settings, init_settings
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, key: SecretStr) -> SecretStr:
+        if len(key.get_secret_value()) < 32:
+            raise ValueError("is shorter than 32 characters; make one with `iam config new-key`")
+        return key
+
+    @field_validator("encryption_keys")
+    @classmethod
+    def _fernet_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not keys:
+            raise ValueError("is empty; make one with `iam config new-key`")
+        for position, key in enumerate(keys, start=1):
+            if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key.get_secret_value()):
+                raise ValueError(f"key {position} is not 32 bytes in URL-safe base64; make one with `iam config new-key`")
+        return keys
+
+    @model_validator(mode="after")
+    def _across_sections(self) -> Self:
+        mistakes = [*self._colliding_directories(), *self._roles_of_nobody()]
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
+        return self
+
+    def _colliding_directories(self) -> list[str]:
+        mistakes = []
+        names: set[str] = set()
+        prefixes: dict[str, str] = {}
+        for position, directory in enumerate(self.directories):
+            if directory.name in names:
+                mistakes.append(f"directories[{position}].name: {directory.name!r} is used twice; names are unique")
+            names.add(directory.name)
+            other = prefixes.setdefault(directory.username_prefix, directory.name)
+            if other != directory.name:
+                mistakes.append(
+                    f"directories[{position}].username_prefix: {directory.name!r} and {other!r} share the prefix "
+                    f"{directory.username_prefix!r}, so two people could become one Kubernetes user; give one a prefix"
+                )
+        return mistakes
+
+    def _roles_of_nobody(self) -> list[str]:
+        known = {directory.name for directory in self.directories}
+        return [
+            f"roles.{role}: {entry!r} should read directory:group with one of the directories {sorted(known)}"
+            for role in ("approver", "administrator", "auditor")
+            for entry in getattr(self.roles, role)
+            if ":" not in entry or entry.split(":", 1)[0] not in known
+        ]
+
+
+def load(path: Path | None = None) -> Settings:
+    """Read the settings; raise Misconfigured with *every* mistake found."""
+    path = path or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+    values = _read_file(path) if path else {}
+    unknown = _unknown_variables()
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise Misconfigured([*unknown, *describe(error, path)]) from None
+    if unknown:
+        raise Misconfigured(unknown)
+    return settings
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise Misconfigured([f"{path}: no such file; name the settings file with --config or {CONFIG_VARIABLE}"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured([f"{path}: cannot be read: {error}"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured([f"{path}: is not TOML: {error}"]) from None
+
+
+def _unknown_variables() -> list[str]:
+    known = set(Settings.model_fields) | {f"{name}_file" for name in ("secret_key", "encryption_keys", "database_url")}
+    return [
+        f"environment: {name} is not a setting; known are {ENV_PREFIX}" + "{" + ", ".join(sorted(known)).upper() + "}"
+        for name in sorted(os.environ)
+        if name.startswith(ENV_PREFIX)
+        and name not in _RESERVED_VARIABLES
+        and name.removeprefix(ENV_PREFIX).split("__")[0].lower() not in known
+    ]
+
+
+def describe(error: ValidationError, path: Path | None = None) -> list[str]:
+    """Pydantic's findings as lines: where, what, what to do. Values are never repeated: they may be secrets."""
+    lines = []
+    for finding in error.errors(include_url=False, include_input=False, include_context=False):
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in finding["loc"]).lstrip(".")
+        message = finding["msg"].removeprefix("Value error, ")
+        if finding["type"] == "extra_forbidden":
+            message = "is not a setting; check the spelling against config/kube-iam.example.toml"
+        elif finding["type"] == "missing":
+            message = "is required"
+        source = f"{path}: " if path else ""
+        lines += [f"{source}{where + ': ' if where else ''}{line}" for line in message.splitlines()]
+    return lines

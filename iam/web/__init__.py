@@ -1,0 +1,32 @@
+"""The pages: server-rendered, working without JavaScript, under a strict Content Security Policy."""
+
+from __future__ import annotations
+
+from flask import Flask
+from flask_babel import Babel
+from flask_bootstrap import Bootstrap5
+from flask_wtf import CSRFProtect
+
+from iam.web import account, audit, clusters, failures, home, login, mappings, metrics, people, status
+from iam.web.language import chosen_locale
+from iam.web.pages import about_page, harden
+from iam.web.visitors import load_actor, name_request
+
+BLUEPRINTS = (login.pages, home.pages, clusters.pages, mappings.pages, people.pages, audit.pages, status.pages, account.pages)
+
+
+def attach(app: Flask) -> None:
+    """Add the pages, their errors and their headers to the app."""
+    app.config.update(BOOTSTRAP_SERVE_LOCAL=True, BABEL_TRANSLATION_DIRECTORIES="translations", WTF_CSRF_TIME_LIMIT=None)
+    Bootstrap5(app)
+    Babel(app, locale_selector=chosen_locale)
+    CSRFProtect(app)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.before_request(name_request)
+    app.before_request(load_actor)
+    app.context_processor(about_page)
+    app.after_request(harden)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    app.register_blueprint(metrics.probes)
+    failures.attach(app)

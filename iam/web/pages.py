@@ -1,0 +1,98 @@
+"""What every page has: navigation, theme, the security headers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from flask import Response, g, request
+from flask_babel import format_timedelta, get_locale
+from flask_babel import gettext as _
+
+from iam import __version__, services
+from iam.settings import Role
+from iam.settings.directories import LdapSettings, OidcSettings
+from iam.web.language import LANGUAGES
+
+THEME_COOKIE = "kube_iam_theme"
+THEMES = ("auto", "light", "dark")
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def about_page() -> dict[str, Any]:
+    """Values for every template."""
+    theme = request.cookies.get(THEME_COOKIE, "auto")
+    return {
+        "me": g.get("actor"),
+        "navigation": navigation(),
+        "theme": theme if theme in THEMES else "auto",
+        "languages": LANGUAGES,
+        "language": str(get_locale()),
+        "version": __version__,
+        "ago": ago,
+        "exact": exact,
+        "warnings": warnings(),
+    }
+
+
+def navigation() -> list[tuple[str, str]]:
+    """(endpoint, name) of the pages that this actor may open."""
+    actor = g.get("actor")
+    if actor is None:
+        return []
+    watching: tuple[Role, ...] = ("administrator", "auditor")
+    pages = [("home.index", _("My access"))]
+    if actor.has(*watching):
+        pages += [("clusters.index", _("Clusters")), ("mappings.index", _("Mappings"))]
+    if actor.has(*watching, "approver"):
+        pages += [("people.index", _("People"))]
+    pages += [("audit.index", _("Audit"))]
+    if actor.has(*watching):
+        pages += [("status.index", _("Status"))]
+    return pages
+
+
+def warnings() -> list[str]:
+    """Settings that are allowed and dangerous; administrators see them on every page."""
+    actor = g.get("actor")
+    if actor is None or not actor.has("administrator"):
+        return []
+    found = []
+    for directory in services.current().world.settings.directories:
+        if isinstance(directory, LdapSettings) and directory.insecure_plain:
+            found.append(_("The directory %(name)s takes passwords over an unencrypted connection.", name=directory.label))
+        if isinstance(directory, OidcSettings) and directory.insecure_http:
+            found.append(_("The directory %(name)s is reached over plain HTTP.", name=directory.label))
+    return found
+
+
+def ago(moment: datetime | None) -> str:
+    """``3 minutes ago``, ``in 2 hours``, in the page's language."""
+    if moment is None:
+        return _("never")
+    return str(format_timedelta(moment - services.current().world.now(), add_direction=True, granularity="second"))
+
+
+def exact(moment: datetime | None) -> str:
+    """``2026-01-31 12:00:00 UTC``."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC") if moment else ""
+
+
+def harden(response: Response) -> Response:
+    """The headers that go with every answer."""
+    response.headers.setdefault("Content-Security-Policy", _POLICY)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["X-Frame-Options"] = "DENY"
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    response.headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
+    if "request_id" in g:
+        response.headers["X-Request-ID"] = g.request_id
+    if services.current().world.settings.server.is_https:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    if request.endpoint not in {"home.static", "bootstrap.static"}:
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response

@@ -1,0 +1,72 @@
+"""Who sends this request: a name for the request itself, and the actor behind its cookie."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import structlog
+from flask import Response, g, redirect, request, url_for
+
+from iam import services
+from iam.services.base import Actor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SESSION_COOKIE = "kube_iam_session"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{8,64}")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def name_request() -> None:
+    """Give the request an id (the proxy's if it sent a sane one), for logs, audit and error pages."""
+    offered = request.headers.get("X-Request-ID", "")
+    g.request_id = offered if _REQUEST_ID.fullmatch(offered) else secrets.token_hex(8)
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id, method=request.method, path=request.path)
+
+
+def visitor(door: str = "page") -> Actor:
+    """Somebody we do not know yet."""
+    return Actor(name="visitor", door=door, address=request.remote_addr or "", request_id=g.request_id)
+
+
+def load_actor() -> None:
+    """Find out who is logged in; ``g.actor`` is None for nobody. Static files and the API's tokens need no session."""
+    g.actor = None
+    if request.blueprint in {"bootstrap", "probes"} or request.endpoint in {"home.static", None}:
+        return
+    key = request.cookies.get(SESSION_COOKIE, "")
+    if key:
+        g.actor = services.current().logins.actor_of(key, visitor())
+
+
+def actor() -> Actor:
+    """Who is logged in; pages that ask for it are behind ``login_required``."""
+    found = g.actor
+    assert isinstance(found, Actor)  # noqa: S101  # login_required came before
+    return found
+
+
+def login_required(view: Callable[_P, _R]) -> Callable[_P, _R | Response]:
+    """Send visitors to the login page, and back here afterwards."""
+
+    @wraps(view)
+    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R | Response:
+        if g.actor is None:
+            here = request.full_path.rstrip("?") if request.method == "GET" else url_for("home.index")
+            return redirect(url_for("login.index", next=here))  # type: ignore[return-value]
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def safe_next(target: str | None) -> str:
+    """A path on this site, or the home page: ``//evil`` and ``/\\evil`` are other sites to a browser."""
+    if target and re.fullmatch(r"/(?![/\\])[^\x00-\x20\\]*", target):
+        return target
+    return url_for("home.index")

@@ -1,0 +1,85 @@
+"""The background process: syncs directories and reconciles clusters, forever, safely interrupted.
+
+What is due is in the database; this only looks often and does the work, each cluster in a thread of its own so that
+one that does not answer holds up no other. Any number of workers may run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+
+from flask import Flask
+
+from iam import log, services
+from iam.models import db
+from iam.services.base import WORKER
+from iam.services.throttle import Throttle
+
+_log = log.get(__name__)
+_THREADS = 16
+_HOUSEKEEPING = timedelta(hours=1)
+
+
+class Worker:
+    """Runs until told to stop."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._stop = threading.Event()
+        self._running: dict[str, Future[None]] = {}
+        self._pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="worker")
+        with app.app_context():
+            self._services = services.current()
+        self._swept_at = self._services.world.now() - _HOUSEKEEPING
+
+    def stop(self) -> None:
+        """Finish what runs, start nothing more."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Look for work until stopped."""
+        _log.info("worker started")
+        while not self._stop.is_set():
+            try:
+                self.tick()
+            except Exception as error:  # noqa: BLE001  # the database may be away for a while; the loop goes on
+                _log.exception("worker could not look for work", error=type(error).__name__)
+            self._stop.wait(self._services.world.settings.reconcile.poll_seconds)
+        self._pool.shutdown(wait=True)
+        _log.info("worker stopped")
+
+    def tick(self) -> None:
+        """Hand out everything that is due now."""
+        with self._app.app_context():
+            clusters = self._services.reconciler.due()
+            directories = self._services.sync.due()
+        for name in clusters:
+            self._start(f"cluster {name}", lambda name=name: self._services.reconciler.run(WORKER, name))
+        for name in directories:
+            self._start(f"directory {name}", lambda name=name: self._services.sync.run_if_alone(WORKER, name))
+        now = self._services.world.now()
+        if now - self._swept_at >= _HOUSEKEEPING:
+            self._swept_at = now
+            self._start("housekeeping", lambda: Throttle(self._services.world).forget_old(now))
+
+    def wait(self) -> None:
+        """Until everything that was handed out is done (tests, one-off runs)."""
+        for future in list(self._running.values()):
+            future.result()
+
+    def _start(self, what: str, work: Callable[[], object]) -> None:
+        before = self._running.get(what)
+        if before is None or before.done():
+            self._running[what] = self._pool.submit(self._do, what, work)
+
+    def _do(self, what: str, work: Callable[[], object]) -> None:
+        with self._app.app_context():
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001  # one bad cluster must not end the worker
+                _log.exception("work failed", work=what, error=type(error).__name__)
+            finally:
+                db.session.remove()
