@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = [
     "rigs.real_parts",
-    # --- more fixtures: name their modules between these lines, "fixtures.app" for tests/fixtures/app.py ---
-    # -------------------------------------------------------------------------------------------------------
+    "fixtures.product",
 ]
 
 

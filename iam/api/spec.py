@@ -7,7 +7,7 @@ from typing import Any
 from flask import Request, g, request
 from pydantic import BaseModel, ValidationError
 from spectree import Response, SpecTree
-from spectree.models import SecurityScheme
+from spectree.models import SecureType, SecurityScheme, SecuritySchemeData
 
 from iam import __version__, services
 from iam.errors import Invalid, Unauthenticated
@@ -45,7 +45,7 @@ spec = SpecTree(
     annotations=True,
     before=_complain,
     page_templates={},
-    security_schemes=[SecurityScheme(name="token", data={"type": "http", "scheme": "bearer"})],  # type: ignore[arg-type]
+    security_schemes=[SecurityScheme(name="token", data=SecuritySchemeData(type=SecureType.HTTP, scheme="bearer"))],
     security={"token": []},
 )
 

@@ -50,9 +50,8 @@ def _parts(dn: str) -> list[list[tuple[str, str]]]:
 
 
 def _folded(value: str) -> str:
-    """The value prepared for comparison (RFC 4518): compatible spellings, case and blanks are one."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold())
-    return " ".join(folded.split())
+    """The value for comparison. Not casefold, not NFKC: to OpenLDAP, `straße` and `strasse` are two people."""
+    return " ".join(unicodedata.normalize("NFC", value).lower().split())
 
 
 def _unescape(value: str) -> str:

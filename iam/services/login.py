@@ -103,7 +103,7 @@ class Logins:
         ).one_or_none()
         if row is None:
             return None
-        session, person = row.tuple()
+        session, person = row
         idle_since = now - timedelta(minutes=self._world.settings.sessions.idle_minutes)
         if session.ended_at or session.ends_at <= now or session.last_used_at <= idle_since or person.is_disabled:
             return None

@@ -81,7 +81,7 @@ class Tokens:
         ).one_or_none()
         if row is None:
             return None
-        token, person = row.tuple()
+        token, person = row
         if token.revoked_at or token.expires_at <= now or person.is_disabled:
             return None
         if token.last_used_at is None or now - token.last_used_at > _TOUCH:

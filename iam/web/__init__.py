@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import yaml
 from flask import Flask
 from flask_babel import Babel
 from flask_bootstrap import Bootstrap5
@@ -22,6 +25,7 @@ def attach(app: Flask) -> None:
     Babel(app, locale_selector=chosen_locale)
     CSRFProtect(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters["to_yaml"] = partial(yaml.safe_dump, sort_keys=False)
     app.before_request(name_request)
     app.before_request(load_actor)
     app.context_processor(about_page)

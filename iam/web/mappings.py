@@ -71,7 +71,8 @@ def new() -> str | AnyResponse | tuple[str, int]:
     chosen = form.cluster.data or (clusters[0].name if len(clusters) == 1 else "")
     namespaces, roles = ours.clusters.choices(actor(), chosen) if any(one.name == chosen for one in clusters) else ((), ())
     page = render_template(
-        "mappings/new.html", form=form, error=error, field=field, effect=effect, clusters=clusters, chosen=chosen, namespaces=namespaces,
+        "mappings/new.html", form=form, error=error, field=field, effect=effect, clusters=clusters, chosen=chosen,
+        cluster_choices=[*([] if len(clusters) == 1 else [("", "–")]), *((one.name, one.label) for one in clusters)], namespaces=namespaces,
         roles=sorted({role.name for _namespace, role in roles if not role.name.startswith("system:")}), groups=ours.access.known_groups(actor()),
     )
     return (page, 422) if error else page

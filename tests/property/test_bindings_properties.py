@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import Literal
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iam.kube.bindings import Binding, Entitlement, Plan, RoleRef, Subject, compile_bindings, plan
@@ -46,11 +46,13 @@ def granted(bindings: Bindings) -> set[tuple[Subject, RoleRef, str | None]]:
     return {(subject, b.role, b.namespace) for b in bindings.values() for subject in b.subjects}
 
 
+@settings(deadline=None)
 @given(many)
 def test_bindings_grant_exactly_what_was_entitled(wanted: Wanted) -> None:
     assert granted(compile_bindings(wanted)) == {(e.subject, e.role, e.namespace) for e in wanted}
 
 
+@settings(deadline=None)
 @given(many, st.randoms(use_true_random=False))
 def test_neither_order_nor_repetition_changes_the_bindings(wanted: Wanted, rng: random.Random) -> None:
     shuffled = wanted + wanted[:3]
@@ -60,11 +62,13 @@ def test_neither_order_nor_repetition_changes_the_bindings(wanted: Wanted, rng: 
     assert {k: b.manifest("x") for k, b in once.items()} == {k: b.manifest("x") for k, b in again.items()}
 
 
+@settings(deadline=None)
 @given(many)
 def test_what_is_as_desired_needs_no_plan(wanted: Wanted) -> None:
     assert plan(compile_bindings(wanted), compile_bindings(wanted)).is_empty
 
 
+@settings(deadline=None)
 @given(many, many)
 def test_applying_the_plan_gives_what_is_desired_and_once_is_enough(new: Wanted, old: Wanted) -> None:
     desired, found = compile_bindings(new), compile_bindings(old)
@@ -73,6 +77,7 @@ def test_applying_the_plan_gives_what_is_desired_and_once_is_enough(new: Wanted,
     assert plan(desired, after).is_empty
 
 
+@settings(deadline=None)
 @given(many, many, st.randoms(use_true_random=False))
 def test_a_plan_depends_on_its_input_alone(new: Wanted, old: Wanted, rng: random.Random) -> None:
     desired, found = compile_bindings(new), compile_bindings(old)
@@ -81,6 +86,7 @@ def test_a_plan_depends_on_its_input_alone(new: Wanted, old: Wanted, rng: random
     assert plan(desired, found) == plan(dict(reversed(desired.items())), {key: found[key] for key in keys})
 
 
+@settings(deadline=None)
 @given(many, many)
 def test_a_plan_touches_only_what_was_passed_in(new: Wanted, old: Wanted) -> None:
     desired, found = compile_bindings(new), compile_bindings(old)
@@ -91,6 +97,7 @@ def test_a_plan_touches_only_what_was_passed_in(new: Wanted, old: Wanted) -> Non
     assert len(steps) == len({b.key for b in (*steps.remove, *steps.replace, *steps.create)})
 
 
+@settings(deadline=None)
 @given(many, many)
 def test_bindings_left_out_stay_as_they_are(ours: Wanted, theirs: Wanted) -> None:
     found = compile_bindings(ours)
@@ -101,6 +108,7 @@ def test_bindings_left_out_stay_as_they_are(ours: Wanted, theirs: Wanted) -> Non
     assert cluster == foreign
 
 
+@settings(deadline=None)
 @given(many)
 def test_a_manifest_survives_the_way_through_a_cluster(wanted: Wanted) -> None:
     desired = compile_bindings(wanted)
@@ -109,6 +117,7 @@ def test_a_manifest_survives_the_way_through_a_cluster(wanted: Wanted) -> None:
     assert plan(desired, found).is_empty
 
 
+@settings(deadline=None)
 @given(many, entitlements)
 def test_one_entitlement_more_takes_nothing_from_anybody(wanted: Wanted, more: Entitlement) -> None:
     before, after = compile_bindings(wanted), compile_bindings([*wanted, more])

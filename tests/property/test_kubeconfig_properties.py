@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iam.errors import Invalid
@@ -35,6 +35,7 @@ anything = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(entries)
 def test_what_is_written_is_read_back(entry: Entry) -> None:
     text = write([entry])
@@ -42,12 +43,14 @@ def test_what_is_written_is_read_back(entry: Entry) -> None:
     assert yaml.safe_load(text)["current-context"] == f"{entry.username}@{entry.cluster}"
 
 
+@settings(deadline=None)
 @given(st.lists(entries, min_size=1, max_size=4, unique_by=lambda entry: entry.cluster), st.data())
 def test_every_cluster_is_found_by_its_context(several: list[Entry], data: st.DataObject) -> None:
     chosen = data.draw(st.sampled_from(several))
     assert read(write(several), f"{chosen.username}@{chosen.cluster}").server == chosen.server
 
 
+@settings(deadline=None)
 @given(st.lists(entries, max_size=3, unique_by=lambda entry: entry.cluster))
 def test_writing_is_deterministic(several: list[Entry]) -> None:
     assert write(several) == write(several)
@@ -70,6 +73,7 @@ documents = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(documents.map(json.dumps) | documents.map(yaml.safe_dump))
 def test_a_foreign_kubeconfig_is_read_or_refused_and_never_quoted(text: str) -> None:
     try:
@@ -81,6 +85,7 @@ def test_a_foreign_kubeconfig_is_read_or_refused_and_never_quoted(text: str) -> 
     assert access.token or (access.certificate_pem and access.key_pem)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), max_size=60))
 def test_text_is_read_or_refused(text: str) -> None:
     try:
@@ -89,6 +94,7 @@ def test_text_is_read_or_refused(text: str) -> None:
         assert refused.field  # noqa: PT017 - either way out is fine
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20).map(lambda rest: f"https://{rest}") | st.text(max_size=30))
 def test_a_server_is_https_or_refused(server: str) -> None:
     try:

@@ -6,7 +6,7 @@ import unicodedata
 from contextlib import suppress
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from iam.errors import Invalid
@@ -32,6 +32,7 @@ def accepted(raw: str) -> str:
         raise
 
 
+@settings(deadline=None)
 @given(texts | letters)
 @example("ΐ")
 @example("ǰ")
@@ -41,6 +42,7 @@ def test_canonicalising_twice_is_canonicalising_once(raw: str) -> None:
     assert canonical_username(name) == name
 
 
+@settings(deadline=None)
 @given(letters)
 def test_case_and_form_never_make_another_person(raw: str) -> None:
     name = accepted(raw)
@@ -51,6 +53,7 @@ def test_case_and_form_never_make_another_person(raw: str) -> None:
         assert accepted(spelling.casefold()) == name
 
 
+@settings(deadline=None)
 @given(texts)
 def test_a_canonical_name_is_safe_to_bind(raw: str) -> None:
     name = accepted(raw)
@@ -62,6 +65,7 @@ def test_a_canonical_name_is_safe_to_bind(raw: str) -> None:
 seven_choices = st.lists(st.booleans(), min_size=7, max_size=7)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=10), seven_choices, seven_choices)
 def test_no_mix_of_case_and_width_gets_system_past(rest: str, upper: list[bool], wide: list[bool]) -> None:
     cased = [char.upper() if is_upper else char for char, is_upper in zip("system:", upper, strict=True)]
@@ -72,6 +76,7 @@ def test_no_mix_of_case_and_width_gets_system_past(rest: str, upper: list[bool],
             check(disguise + rest)
 
 
+@settings(deadline=None)
 @given(texts)
 def test_a_group_name_is_stable_and_never_reserved(raw: str) -> None:
     try:
@@ -82,6 +87,7 @@ def test_a_group_name_is_stable_and_never_reserved(raw: str) -> None:
     assert not unicodedata.normalize("NFKC", name).casefold().startswith("system:")
 
 
+@settings(deadline=None)
 @given(texts)
 def test_names_are_refused_as_invalid_or_returned_unchanged(raw: str) -> None:
     for check in (object_name, role_name, refuse_reserved):
