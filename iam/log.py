@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
-_SECRET_WORDS = ("password", "secret", "token", "authorization", "cookie", "private_key", "kubeconfig", "credential")
+_SECRET_WORDS = (
+    "password", "passwd", "bind_pw", "secret", "token", "authorization", "cookie", "api_key", "private_key", "key_pem", "kubeconfig",
+    "credential",
+)
 REDACTED = "[redacted]"
 
 
 def redact_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Blank every value whose name says that it is a secret."""
-    for key in event:
-        if any(word in key.lower() for word in _SECRET_WORDS):
-            event[key] = REDACTED
+    for key, value in event.items():
+        event[key] = REDACTED if _is_secret(key) else _redacted(value)
     return event
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: REDACTED if _is_secret(str(key)) else _redacted(inner) for key, inner in value.items()}
+    return [_redacted(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name.lower() for word in _SECRET_WORDS)
 
 
 def configure(level: str = "info", *, json: bool | None = None) -> None:
@@ -29,6 +41,7 @@ def configure(level: str = "info", *, json: bool | None = None) -> None:
     as_json = not sys.stderr.isatty() if json is None else json
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

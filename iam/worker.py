@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 from flask import Flask
 
@@ -57,9 +58,9 @@ class Worker:
             clusters = self._services.reconciler.due()
             directories = self._services.sync.due()
         for name in clusters:
-            self._start(f"cluster {name}", lambda name=name: self._services.reconciler.run(WORKER, name))
+            self._start(f"cluster {name}", partial(self._services.reconciler.run, WORKER, name))
         for name in directories:
-            self._start(f"directory {name}", lambda name=name: self._services.sync.run_if_alone(WORKER, name))
+            self._start(f"directory {name}", partial(self._services.sync.run_if_alone, WORKER, name))
         now = self._services.world.now()
         if now - self._swept_at >= _HOUSEKEEPING:
             self._swept_at = now

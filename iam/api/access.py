@@ -56,7 +56,9 @@ def _command(body: MappingIn) -> NewMapping:
 
 def _effect(effect: Effect) -> EffectOut:
     return EffectOut(
-        gaining=[person.username for person in effect.gaining], losing=[person.username for person in effect.losing], unchanged=effect.unchanged
+        gaining=[person.username for person in effect.gaining],
+        losing=[person.username for person in effect.losing],
+        unchanged=effect.unchanged,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Request, g, request
+from flask import g, request
 from pydantic import BaseModel, ValidationError
 from spectree import Response, SpecTree
 from spectree.models import SecureType, SecurityScheme, SecuritySchemeData
@@ -27,9 +27,9 @@ class ProblemDetails(BaseModel):
     field: str | None = None
 
 
-def _complain(_request: Request, _response: Any, error: ValidationError | None, _instance: Any) -> None:
+def _complain(_request: Any, _response: Any, error: Exception | None, _instance: Any, _adapter: Any) -> None:
     """A body or query of the wrong shape, in our own words: which field, what is wrong."""
-    if error is None:
+    if not isinstance(error, ValidationError):
         return
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     field = ".".join(str(part) for part in first["loc"])

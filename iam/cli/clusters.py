@@ -8,9 +8,8 @@ import click
 
 from iam.cli.session import State, pass_state
 from iam.errors import Invalid, Unavailable
-from iam.kube.bindings import RoleRef
 from iam.models import Cluster
-from iam.services.clusters import Registration
+from iam.services.clusters import Registration, role_ref
 from iam.services.reconcile import Outcome, summary
 
 
@@ -42,7 +41,7 @@ def _registration_options(command: click.decorators.FC) -> click.decorators.FC:
 @click.option("--max-minutes", default=720, show_default=True)
 @_registration_options
 @pass_state
-def add(state: State, name: str, **options: object) -> None:
+def add(state: State, /, name: str, **options: object) -> None:
     """Register a cluster and probe it."""
     with state.services() as (ours, actor):
         rows = [_row(ours.clusters.register(actor, _registration(name, options)))]
@@ -53,7 +52,7 @@ def add(state: State, name: str, **options: object) -> None:
 @click.argument("name")
 @_registration_options
 @pass_state
-def renew(state: State, name: str, **options: object) -> None:
+def renew(state: State, /, name: str, **options: object) -> None:
     """Give a registered cluster a new address or credential."""
     with state.services() as (ours, actor):
         rows = [_row(ours.clusters.renew(actor, _registration(name, options)))]
@@ -87,7 +86,7 @@ def probe(state: State, name: str) -> None:
 @pass_state
 def manifest(state: State, name: str, roles: tuple[str, ...]) -> None:
     """Print the least ServiceAccount and ClusterRole that we need on a cluster."""
-    refs = [RoleRef("Role", role[5:]) if role.startswith("Role/") else RoleRef("ClusterRole", role.removeprefix("ClusterRole/")) for role in roles]
+    refs = [role_ref(kind or "ClusterRole", role) for kind, _, role in (role.rpartition("/") for role in roles)]
     with state.services() as (ours, actor):
         click.echo(ours.clusters.manifest(actor, name, refs), nl=False)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import click
 from cryptography.fernet import Fernet
@@ -12,6 +14,7 @@ from iam import schema, services
 from iam.cli.session import State, pass_state
 from iam.errors import Misconfigured, Problem
 from iam.models import Cluster, db
+from iam.services import Services
 from iam.settings.example import example
 
 
@@ -35,9 +38,11 @@ def check(state: State, offline: bool) -> None:  # noqa: FBT001
         mistakes += [wrong] if wrong else []
         with app.app_context():
             ours = services.current()
-            targets = [("directory", name, directory.check) for name, directory in ours.world.directories.items()]
-            clusters = [] if wrong else list(db.session.scalars(select(Cluster).order_by(Cluster.name)))
-            targets += [("cluster", one.name, lambda one=one: ours.clusters.connection(one).namespaces()) for one in clusters]
+            targets: list[tuple[str, str, Callable[[], object]]] = [
+                ("directory", name, directory.check) for name, directory in ours.world.directories.items()
+            ]
+            registered: Iterable[Cluster] = () if wrong else db.session.scalars(select(Cluster).order_by(Cluster.name))
+            targets += [("cluster", one.name, partial(_reach, ours, one)) for one in registered]
             for kind, name, reach in targets:
                 try:
                     reach()
@@ -50,6 +55,10 @@ def check(state: State, offline: bool) -> None:  # noqa: FBT001
         raise Misconfigured(mistakes)
     if not state.as_json:
         click.echo(f"{len(loaded.directories)} directories; all is well.")
+
+
+def _reach(ours: Services, cluster: Cluster) -> None:
+    ours.clusters.connection(cluster).namespaces()
 
 
 @config.command("example")

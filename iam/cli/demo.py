@@ -84,7 +84,7 @@ def demo(folder: Path, port: int) -> None:
 
 
 def _serve_until_stopped() -> None:
-    server = subprocess.Popen([sys.executable, "-m", "iam", "serve"], start_new_session=True)  # noqa: S603
+    server = subprocess.Popen([sys.executable, "-m", "iam", "serve"], start_new_session=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.terminate())
     server.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -24,9 +25,10 @@ def people() -> None:
 @pass_state
 def create_admin(state: State, username: str, name: str, password_stdin: bool) -> None:  # noqa: FBT001
     """Create a local account that is an administrator."""
-    password = click.get_text_stream("stdin").readline().rstrip("\n") if password_stdin else click.prompt(
-        "Password", hide_input=True, confirmation_prompt=True
-    )
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\n")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     with state.services() as (ours, actor):
         group = ours.accounts.administrators_group()
         directory = ours.accounts.create(actor, username=username, password=password, display_name=name, groups=frozenset({group}))

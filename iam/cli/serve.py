@@ -33,7 +33,7 @@ def serve(context: click.Context, host: str | None, port: int | None, with_worke
     log.configure(state.settings.log_level)
     counters = tempfile.TemporaryDirectory(prefix="kube-iam-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = counters.name
-    background = subprocess.Popen([sys.executable, "-m", "iam", "worker"]) if with_worker else None  # noqa: S603
+    background = subprocess.Popen([sys.executable, "-m", "iam", "worker"]) if with_worker else None
     try:
         Granian(
             "iam.wsgi:application", factory=True, interface=Interfaces.WSGI, address=host or settings.host, port=port or settings.port,

@@ -67,17 +67,14 @@ class ApiBindingStore:
         try:
             found = self._ours(binding)
         except NotFound:
-            return self._create(binding)
+            self._create(binding)
+            return
         manifest = binding.manifest(self._instance)
         manifest["metadata"] = found["metadata"] | {
             "labels": found["metadata"].get("labels", {}) | manifest["metadata"]["labels"],
             "annotations": (found["metadata"].get("annotations") or {}) | manifest["metadata"]["annotations"],
         }
-        if found["roleRef"] != manifest["roleRef"]:  # immutable, so somebody else made this object anew
-            self._remove(binding)
-            return self._create(binding)
         self._api.put(_path(binding), manifest)
-        return None
 
     def _create(self, binding: Binding) -> None:
         try:

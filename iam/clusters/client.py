@@ -102,7 +102,7 @@ class ApiServer:
         url = self.server + path + ("?" + urlencode(query) if query else "")
         headers = self._headers | ({"Content-Type": "application/json"} if body is not None else {})
         try:
-            answer = self._client.rest_client.request(
+            answer = self._client.rest_client.request(  # type: ignore[no-untyped-call]
                 method, url, headers=headers, body=body, _request_timeout=TIMEOUT_SECONDS
             )
             data = answer.response.read(MAX_ANSWER + 1, decode_content=True)
@@ -122,7 +122,7 @@ class ApiServer:
         message = document.get("message") if isinstance(document, dict) else None
         said = str(message)[:300] if message else f"HTTP {status}"
         if status < 300 and isinstance(document, dict):
-            return cast(Object, document)
+            return cast("Object", document)
         _log.info("cluster refused", server=self.server, method=method, path=path, status=status, message=said)
         if status in {401, 403}:
             raise Refused("The cluster at %(server)s refuses our own credential: %(said)s", server=self.server, said=said)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Self
 
 import requests
 from cryptography import x509
@@ -56,7 +57,7 @@ class ControlPlane:
         self._processes: list[subprocess.Popen[bytes]] = []
         self.server = ""
 
-    def __enter__(self) -> ControlPlane:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -40,7 +40,8 @@ class Redirection:
 class Step(Protocol):
     """Told what an adapter asks and finds (``iam directory test`` prints it)."""
 
-    def __call__(self, what: str, result: str = "") -> None: ...
+    def __call__(self, what: str, result: str = "") -> None:
+        """What is asked, and what came of it."""
 
 
 def silent(what: str, result: str = "") -> None:

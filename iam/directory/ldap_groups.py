@@ -216,7 +216,7 @@ class LdapGroups:
         owner: dict[str, Dn] = {}
         for dn, name in named:
             if name and owner.setdefault(name, dn) != dn:
-                raise ServerFailed(f"two groups are both called {name!r}; set group_name_attribute = \"dn\"")
+                raise ServerFailed(f'two groups are both called {name!r}; set group_name_attribute = "dn"')
 
 
 def _legal(name: str) -> str:

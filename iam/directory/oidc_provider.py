@@ -111,7 +111,7 @@ class Provider:
         secret = settings.client_secret.get_secret_value()
         session = OAuth2Session(
             settings.client_id, secret or None, scope=" ".join(settings.scopes), redirect_uri=redirect_uri,
-            code_challenge_method="S256", token_endpoint_auth_method="client_secret_basic" if secret else "none",  # noqa: S106
+            code_challenge_method="S256", token_endpoint_auth_method="client_secret_basic" if secret else "none",
         )
         session.verify = str(settings.ca_file) if settings.ca_file else True
         session.trust_env = False

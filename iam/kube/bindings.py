@@ -52,6 +52,14 @@ class Entitlement:
     role: RoleRef
     namespace: str | None
     because: str
+    """A word without blanks or commas, such as ``mapping:<id>``."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no binding could say."""
+        if self.namespace == "" or (self.namespace is None and self.role.kind == "Role"):
+            raise ValueError("a Role is held in a namespace; the whole cluster is None")
+        if not self.because or not self.because.isprintable() or set(self.because) & {",", " "}:
+            raise ValueError("because is one word")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,26 +134,28 @@ class Plan:
 
 def compile_bindings(entitlements: Iterable[Entitlement]) -> dict[tuple[str, str], Binding]:
     """The bindings that grant exactly these entitlements, by key."""
-    subjects: dict[tuple[RoleRef, str | None], set[Subject]] = defaultdict(set)
-    reasons: dict[tuple[RoleRef, str | None], set[str]] = defaultdict(set)
+    places: dict[tuple[RoleRef, str | None], dict[Subject, set[str]]] = defaultdict(lambda: defaultdict(set))
     for entitlement in entitlements:
-        place = entitlement.role, entitlement.namespace
-        subjects[place].add(entitlement.subject)
-        reasons[place].add(entitlement.because)
+        places[entitlement.role, entitlement.namespace][entitlement.subject].add(entitlement.because)
     bindings = (
-        Binding(binding_name(role, part), namespace, role, members, tuple(sorted(reasons[role, namespace])))
-        for (role, namespace), everybody in subjects.items()
-        for part, members in _split(everybody)
+        Binding(binding_name(role, part), namespace, role, members, tuple(sorted(set().union(*(reasons[one] for one in members)))))
+        for (role, namespace), reasons in places.items()
+        for part, members in _split(set(reasons))
     )
     return {binding.key: binding for binding in bindings}
 
 
 def plan(desired: dict[tuple[str, str], Binding], found: dict[tuple[str, str], Binding]) -> Plan:
-    """The difference. What is found and not desired goes: the caller passes only what we own."""
+    """The difference. What is found and not desired goes: the caller passes only what we own.
+
+    ``roleRef`` is immutable, so a binding of our name with another role is removed and made anew.
+    """
+    both = sorted(found.keys() & desired.keys())
+    anew = [key for key in both if found[key].role != desired[key].role]
     return Plan(
-        remove=tuple(found[key] for key in sorted(found.keys() - desired.keys())),
-        replace=tuple(desired[key] for key in sorted(found.keys() & desired.keys()) if found[key] != desired[key]),
-        create=tuple(desired[key] for key in sorted(desired.keys() - found.keys())),
+        remove=tuple(found[key] for key in [*sorted(found.keys() - desired.keys()), *anew]),
+        replace=tuple(desired[key] for key in both if key not in anew and found[key] != desired[key]),
+        create=tuple(desired[key] for key in [*sorted(desired.keys() - found.keys()), *anew]),
     )
 
 

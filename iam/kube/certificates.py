@@ -25,7 +25,11 @@ MIN_LIFETIME = timedelta(minutes=10)
 """Kubernetes refuses expirationSeconds below 600."""
 CLOCK_SKEW = timedelta(minutes=10)
 _STRONG_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
-_HARMLESS_EXTENSIONS = (x509.KeyUsage, x509.ExtendedKeyUsage, x509.BasicConstraints, x509.SubjectKeyIdentifier)
+UNREADABLE = (
+    ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.DuplicateExtension, x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What reading somebody else's DER can raise."""
 
 
 class Mismatch(Exception):
@@ -85,17 +89,18 @@ def read_request(pem: bytes, username: str) -> SigningRequest:
         key = request.public_key()
         signed = request.is_signature_valid
         extensions = list(request.extensions)
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature, x509.DuplicateExtension):
+        subject = _subject(request.subject)
+    except UNREADABLE:
         raise Invalid("This is not a PEM certificate signing request (PKCS #10).", field="csr") from None
     refuse_weak_key(key)
     if not signed:
         raise Invalid("The signing request is not signed by its own key.", field="csr")
-    if _subject(request.subject) != [(NameOID.COMMON_NAME, username)]:
+    if subject != [(NameOID.COMMON_NAME, username)]:
         raise Invalid(
             "The subject of the signing request must be exactly /CN=%(username)s: no organisation, no other field.",
             field="csr", username=username,
         )
-    if any(not isinstance(extension.value, _HARMLESS_EXTENSIONS) for extension in extensions) or _wants_a_ca(request):
+    if not all(_is_harmless(extension.value) for extension in extensions):
         raise Invalid("The signing request asks for names or powers beyond client authentication.", field="csr")
     return SigningRequest(request.public_bytes(serialization.Encoding.PEM), username, key_fingerprint(key))
 
@@ -123,16 +128,19 @@ def verify_issued(pem: bytes, request: SigningRequest, lifetime: timedelta, now:
     A signer may shorten the lifetime (the API allows it) but not lengthen it. Raises Mismatch.
     """
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
+        chain = x509.load_pem_x509_certificates(pem)
+        certificate = chain[0]
         fingerprint = key_fingerprint(certificate.public_key())
-        not_a_name = [e for e in certificate.extensions if isinstance(e.value, x509.SubjectAlternativeName)]
-    except (ValueError, UnsupportedAlgorithm):
+        subject = _subject(certificate.subject)
+        has_names = any(isinstance(extension.value, x509.SubjectAlternativeName) for extension in certificate.extensions)
+        is_for_clients_only = not _is_ca(certificate) and _purposes(certificate) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    except UNREADABLE:
         raise Mismatch("what the cluster returned is not a certificate") from None
     if fingerprint != request.key_fingerprint:
         raise Mismatch("the returned certificate is for another key")
-    if _subject(certificate.subject) != [(NameOID.COMMON_NAME, request.username)]:
+    if subject != [(NameOID.COMMON_NAME, request.username)]:
         raise Mismatch("the returned certificate is for another subject")
-    if not_a_name or _is_ca(certificate) or _purposes(certificate) != [ExtendedKeyUsageOID.CLIENT_AUTH]:
+    if has_names or not is_for_clients_only:
         raise Mismatch("the returned certificate is good for more than client authentication")
     before, after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if before > now + CLOCK_SKEW or after <= now:
@@ -140,9 +148,8 @@ def verify_issued(pem: bytes, request: SigningRequest, lifetime: timedelta, now:
     if after > now + lifetime + CLOCK_SKEW:
         raise Mismatch("the returned certificate lives longer than was asked for")
     der = certificate.public_bytes(serialization.Encoding.DER)
-    return Issued(
-        certificate.public_bytes(serialization.Encoding.PEM), hashlib.sha256(der).hexdigest(), before, after
-    )
+    bundle = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain)
+    return Issued(bundle, hashlib.sha256(der).hexdigest(), before, after)
 
 
 def sign(
@@ -153,6 +160,8 @@ def sign(
     Raises Invalid when the CA's files do not work.
     """
     ca, ca_key = read_ca(ca_certificate_pem, ca_key_pem)
+    if ca.not_valid_after_utc <= now + MIN_LIFETIME:
+        raise Invalid("The CA's certificate has expired, or is about to.", field="signer_ca_pem")
     asked = x509.load_pem_x509_csr(request.pem)
     certificate = (
         x509.CertificateBuilder()
@@ -178,13 +187,15 @@ def read_ca(certificate_pem: bytes, private_key_pem: bytes) -> tuple[x509.Certif
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
         key: PrivateKeyTypes = serialization.load_pem_private_key(private_key_pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        belongs = key_fingerprint(key.public_key()) == key_fingerprint(certificate.public_key())
+        is_ca = _is_ca(certificate)
+    except UNREADABLE:
         raise Invalid("The CA's certificate or key is not unencrypted PEM.", field="signer_ca_key") from None
     if not isinstance(key, SigningKey):
         raise Invalid("The CA's key is neither RSA, EC nor Ed25519.", field="signer_ca_key")
-    if key_fingerprint(key.public_key()) != key_fingerprint(certificate.public_key()):
+    if not belongs:
         raise Invalid("The CA's key does not belong to its certificate.", field="signer_ca_key")
-    if not _is_ca(certificate):
+    if not is_ca:
         raise Invalid("The certificate given as CA is not one.", field="signer_ca_pem")
     return certificate, key
 
@@ -193,7 +204,7 @@ def read_ca_bundle(pem: bytes, *, field: str = "ca_pem") -> list[x509.Certificat
     """The certificates of a CA bundle. Raises Invalid when there is none."""
     try:
         return x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    except UNREADABLE:
         raise Invalid("This is not a PEM certificate.", field=field) from None
 
 
@@ -217,14 +228,22 @@ def _subject(name: x509.Name) -> list[tuple[x509.ObjectIdentifier, str | bytes]]
     return [(attribute.oid, attribute.value) for attribute in name]
 
 
-def _is_ca(certificate: x509.Certificate | x509.CertificateSigningRequest) -> bool:
+def _is_harmless(extension: x509.ExtensionType) -> bool:
+    """What OpenSSL's default settings put into a request for a client, and no more."""
+    if isinstance(extension, x509.KeyUsage):
+        return not (extension.key_cert_sign or extension.crl_sign)
+    if isinstance(extension, x509.ExtendedKeyUsage):
+        return set(extension) <= {ExtendedKeyUsageOID.CLIENT_AUTH}
+    if isinstance(extension, x509.BasicConstraints):
+        return not extension.ca
+    return isinstance(extension, x509.SubjectKeyIdentifier)
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
-
-
-_wants_a_ca = _is_ca
 
 
 def _purposes(certificate: x509.Certificate) -> list[x509.ObjectIdentifier]:

@@ -16,6 +16,11 @@ MAX_USERNAME = 200
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 RESERVED_PREFIX = "system:"
+_IGNORABLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Default_Ignorable_Code_Point (DerivedCoreProperties.txt) and the blank braille pattern: two names that look alike."""
 
 
 def canonical_username(raw: str) -> str:
@@ -77,6 +82,6 @@ def _has_invisible(text: str) -> bool:
 
 
 def _is_invisible(char: str) -> bool:
-    """Control, format (zero-width, bidi), surrogate, private or unassigned, or a separator other than a blank."""
+    """Control, format, surrogate, private or unassigned, a line separator, or one of Unicode's default ignorables."""
     category = unicodedata.category(char)
-    return category[0] == "C" or category in {"Zl", "Zp"} or char in "\u115f\u1160\u3164\uffa0\u034f\u00ad"
+    return category[0] == "C" or category in {"Zl", "Zp"} or bool(_IGNORABLE.match(char))

@@ -59,4 +59,4 @@ def attach(app: object, services: Services) -> None:
 
 def current() -> Services:
     """The services of the app that serves this request."""
-    return cast(Services, current_app.extensions[_KEY])
+    return cast("Services", current_app.extensions[_KEY])

@@ -203,7 +203,7 @@ def bound_roles(cluster: Cluster) -> set[RoleRef]:
 
 def role_ref(kind: str, name: str) -> RoleRef:
     """A RoleRef from stored text, whose kind a database constraint has checked."""
-    return RoleRef(cast(Literal["Role", "ClusterRole"], kind), name)
+    return RoleRef(cast("Literal['Role', 'ClusterRole']", kind), name)
 
 
 def _access_of(command: Registration) -> Access:

@@ -14,7 +14,15 @@ from iam import log
 from iam.clusters.base import Signer
 from iam.errors import Conflict, Invalid, NotFound, Problem, Unavailable
 from iam.kube.certificates import (
-    MIN_LIFETIME, Issued, Mismatch, SigningRequest, key_pem, new_key, new_request, read_request, verify_issued,
+    MIN_LIFETIME,
+    Issued,
+    Mismatch,
+    SigningRequest,
+    key_pem,
+    new_key,
+    new_request,
+    read_request,
+    verify_issued,
 )
 from iam.kube.kubeconfig import Entry, write
 from iam.models import Cluster, Credential, Person, db
@@ -182,7 +190,8 @@ class Credentials:
                     Credential(
                         fingerprint=certificate.fingerprint, person_id=actor.person_id, cluster_id=order.cluster_id,
                         key_fingerprint=order.request.key_fingerprint, key_origin=origin, username=order.request.username,
-                        certificate_pem=certificate.pem.decode(), request_name=request_name, issued_at=now, expires_at=certificate.not_after,
+                        certificate_pem=certificate.pem.decode(), request_name=request_name,
+                        issued_at=now, expires_at=certificate.not_after,
                     )
                 )
                 self._audit.record(

@@ -45,6 +45,7 @@ class People:
         Raises Conflict when somebody else still is, or still holds a running certificate as, this username.
         """
         names.refuse_reserved(identity.username, field="username")
+        self._refuse_foreign_prefix(identity)
         now = self._world.now()
         person = db.session.scalar(select(Person).filter_by(directory=identity.directory, subject=identity.subject))
         if person is None:
@@ -126,7 +127,9 @@ class People:
         references = {
             f"{directory}:{name}"
             for directory, name in db.session.execute(
-                select(Group.directory, Group.name).join(Membership, Membership.group_id == Group.id).where(Membership.person_id == person.id)
+                select(Group.directory, Group.name)
+                .join(Membership, Membership.group_id == Group.id)
+                .where(Membership.person_id == person.id)
             )
         }
         roles: set[Role] = {"person"}
@@ -141,6 +144,14 @@ class People:
         if person is None:
             raise NotFound("There is no such person.")
         return person
+
+    def _refuse_foreign_prefix(self, identity: Identity) -> None:
+        """Nobody takes a name that begins like those of another directory (``oidc:bob`` in a directory without prefix)."""
+        prefixes = {known.name: known.username_prefix for known in self._world.settings.directories}
+        own = prefixes.get(identity.directory, "")
+        for name, prefix in prefixes.items():
+            if name != identity.directory and len(prefix) > len(own) and identity.username.startswith(prefix):
+                raise Conflict("Usernames that begin with %(prefix)s belong to another directory.", prefix=prefix)
 
     def _claim_username(self, actor: Actor, username: str, claimant: Person | None) -> None:
         """A name is free when nobody has it and no certificate in that name still runs for somebody else."""

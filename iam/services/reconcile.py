@@ -66,7 +66,8 @@ class Reconciler:
     def states(self, actor: Actor) -> Sequence[ReconcileState]:
         """How far every cluster is."""
         self._audit.require(actor, "administrator", "auditor", scope=READ)
-        return db.session.scalars(select(ReconcileState).join(Cluster).options(joinedload(ReconcileState.cluster)).order_by(Cluster.name)).all()
+        query = select(ReconcileState).join(Cluster).options(joinedload(ReconcileState.cluster)).order_by(Cluster.name)
+        return db.session.scalars(query).all()
 
     def desired(self, cluster_name: str) -> dict[tuple[str, str], Binding]:
         """The bindings that should be on a cluster now."""

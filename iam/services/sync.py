@@ -80,9 +80,8 @@ class Sync:
         people = self._load(name)
         lost = [person for person in people if not person.is_disabled and _is_lost(person, found)]
         if self._is_too_many(len(lost), sum(not person.is_disabled for person in people)) and not accept_removals:
-            return self._stopped(
-                actor, name, f"{len(lost)} of {len(people)} people would lose everything; look into it, then `iam sync --accept-removals {name}`"
-            )
+            words = f"{len(lost)} of {len(people)} people would lose everything; look into it, then"
+            return self._stopped(actor, name, f"{words} `iam sync --accept-removals {name}`")
         return self._carry_out(actor, name, people, found)
 
     def _carry_out(self, actor: Actor, name: str, people: Sequence[Person], found: Mapping[str, Identity | None]) -> Synced:

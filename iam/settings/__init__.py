@@ -19,14 +19,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from iam.errors import Misconfigured
-from iam.settings.directories import DirectorySettings, read_secret_files
+from iam.settings.directories import DirectorySettings
+from iam.settings.secret_files import read_secret_files
 
 ENV_PREFIX = "KUBE_IAM_"
 CONFIG_VARIABLE = "KUBE_IAM_CONFIG"
 _RESERVED_VARIABLES = {CONFIG_VARIABLE}
+
+SECRETS = ("secret_key", "encryption_keys", "database_url")
+"""Top-level settings that the environment may name a file for: KUBE_IAM_SECRET_KEY_FILE."""
 
 Role = Literal["person", "approver", "administrator", "auditor"]
 
@@ -34,13 +38,13 @@ Role = Literal["person", "approver", "administrator", "auditor"]
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    _secret_files = model_validator(mode="before")(read_secret_files)
-
 
 class Server(_Section):
     """How browsers and programs reach us."""
 
-    public_url: str = Field("http://127.0.0.1:8000", description="The address in links and OIDC redirects.")
+    public_url: str = Field(
+        "http://127.0.0.1:8000", pattern=r"^https?://[^/?#@\s]+/?$", description="The address in links and OIDC redirects."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     workers: int = Field(2, ge=1, le=64, description="Server processes.")
@@ -96,7 +100,7 @@ class RoleGroups(_Section):
 
 
 def _one_or_many(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    return re.split(r"[,\s]+", value.strip(", \t\r\n")) if isinstance(value, str) and value.strip() else value
 
 
 class Settings(BaseSettings):
@@ -111,10 +115,10 @@ class Settings(BaseSettings):
         description="Marks the bindings that are ours; two installations on one cluster need two names.",
     )
     database_url: str = Field(
-        "sqlite:///kube-iam.db", description="SQLite for trying out, postgresql+psycopg://... in production."
+        "sqlite:///kube-iam.db", repr=False, description="SQLite for trying out, postgresql+psycopg://... in production."
     )
     secret_key: SecretStr = Field(description="Signs cookies; at least 32 characters. `iam config new-key` makes one.")
-    encryption_keys: Annotated[tuple[SecretStr, ...], BeforeValidator(_one_or_many)] = Field(
+    encryption_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_one_or_many)] = Field(
         description="Fernet keys for cluster credentials; the first encrypts, all decrypt (rotation)."
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -126,16 +130,14 @@ class Settings(BaseSettings):
     roles: RoleGroups = RoleGroups()
     directories: tuple[DirectorySettings, ...] = Field((), description="Where people log in, in the page's order.")
 
-    _secret_files = model_validator(mode="before")(read_secret_files)
-
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over the file's values (which come in as keyword arguments); no .env files."""
         return env_settings, init_settings
@@ -186,21 +188,27 @@ class Settings(BaseSettings):
             f"roles.{role}: {entry!r} should read directory:group with one of the directories {sorted(known)}"
             for role in ("approver", "administrator", "auditor")
             for entry in getattr(self.roles, role)
-            if ":" not in entry or entry.split(":", 1)[0] not in known
+            if entry.partition(":")[0] not in known or not entry.partition(":")[2]
         ]
 
 
 def load(path: Path | None = None) -> Settings:
     """Read the settings; raise Misconfigured with *every* mistake found."""
     path = path or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
-    values = _read_file(path) if path else {}
-    unknown = _unknown_variables()
+    mistakes = _unknown_variables()
+    values, unreadable = read_secret_files(_read_file(path) if path else {}, ENV_PREFIX, SECRETS)
+    mistakes += unreadable
+    for name in [name for name in values if name not in Settings.model_fields]:  # BaseSettings has keywords of its own
+        mistakes.append(f"{path}: {name}: is not a setting; check the spelling against config/kube-iam.example.toml")
+        del values[name]
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        raise Misconfigured([*unknown, *describe(error, path)]) from None
-    if unknown:
-        raise Misconfigured(unknown)
+        mistakes += describe(error, path)
+    except SettingsError as error:
+        mistakes.append(f"environment: {error}; lists and sections are written as JSON")
+    if mistakes:
+        raise Misconfigured(mistakes)
     return settings
 
 
@@ -216,14 +224,15 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _unknown_variables() -> list[str]:
-    known = set(Settings.model_fields) | {f"{name}_file" for name in ("secret_key", "encryption_keys", "database_url")}
-    return [
-        f"environment: {name} is not a setting; known are {ENV_PREFIX}" + "{" + ", ".join(sorted(known)).upper() + "}"
-        for name in sorted(os.environ)
-        if name.startswith(ENV_PREFIX)
-        and name not in _RESERVED_VARIABLES
-        and name.removeprefix(ENV_PREFIX).split("__")[0].lower() not in known
-    ]
+    sections = {name for name, field in Settings.model_fields.items() if isinstance(field.default, BaseModel)}
+    files = {f"{name}_file" for name in SECRETS}
+    mistakes = []
+    for variable in sorted(os.environ):
+        name, _, inner = variable.upper().removeprefix(ENV_PREFIX).lower().partition("__")
+        is_known = name in sections if inner else name in set(Settings.model_fields) | files
+        if variable.upper().startswith(ENV_PREFIX) and variable not in _RESERVED_VARIABLES and not is_known:
+            mistakes.append(f"environment: {variable} is not a setting; see config/kube-iam.example.toml")
+    return mistakes
 
 
 def describe(error: ValidationError, path: Path | None = None) -> list[str]:

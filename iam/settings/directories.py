@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 _NAME = r"^[a-z][a-z0-9-]{0,30}$"
-
-
-def read_secret_files(values: Any) -> Any:
-    """Replace each ``<name>_file`` by ``<name>`` with that file's content, stripped of the last newline.
-
-    ``ca_file`` and the like stay: they are paths by nature.
-    """
-    if not isinstance(values, dict):
-        return values
-    read = dict(values)
-    for key in [key for key in values if key.endswith("_file") and key not in _PATHS_BY_NATURE]:
-        name = key.removesuffix("_file")
-        if name in values:
-            raise ValueError(f"{name} and {key} are both given; keep one")
-        try:
-            read[name] = Path(str(read.pop(key))).read_text("utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{key}: cannot be read: {error}") from None
-    return read
-
-
-_PATHS_BY_NATURE = {"ca_file"}
 
 
 class _Directory(BaseModel):
@@ -42,7 +21,12 @@ class _Directory(BaseModel):
         description="Put before every username from here, so that two directories cannot collide.",
     )
 
-    _secret_files = model_validator(mode="before")(read_secret_files)
+    @field_validator("username_prefix")
+    @classmethod
+    def _not_reserved(cls, prefix: str) -> str:
+        if prefix.startswith("system:"):
+            raise ValueError("may not begin with system:, which Kubernetes keeps for itself")
+        return prefix
 
     @property
     def label(self) -> str:
@@ -93,11 +77,11 @@ class LdapSettings(_Directory):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         mistakes = []
-        for server in self.servers:
-            if not server.startswith(("ldap://", "ldaps://")):
-                mistakes.append(f"servers: {server!r} should start with ldap:// or ldaps://")
+        for position, server in enumerate(self.servers):
+            if not re.fullmatch(r"ldaps?://[^/@?#\s]+/?", server):
+                mistakes.append(f"servers[{position}]: should look like ldaps://host:636 or ldap://host:389")
             elif server.startswith("ldap://") and not self.start_tls and not self.insecure_plain:
-                mistakes.append(f"servers: {server!r} would send passwords in the clear; use ldaps:// or start_tls = true")
+                mistakes.append(f"servers[{position}]: would send passwords in the clear; use ldaps:// or start_tls = true")
         for field in ("user_filter", "bind_template"):
             value = getattr(self, field)
             if value and value.count("{username}") != 1:

@@ -12,7 +12,7 @@ from flask_wtf import CSRFProtect
 
 from iam.web import account, audit, clusters, failures, home, login, mappings, metrics, people, status
 from iam.web.language import chosen_locale
-from iam.web.pages import about_page, harden
+from iam.web.pages import about_page, ago, exact, harden
 from iam.web.visitors import load_actor, name_request
 
 BLUEPRINTS = (login.pages, home.pages, clusters.pages, mappings.pages, people.pages, audit.pages, status.pages, account.pages)
@@ -26,6 +26,7 @@ def attach(app: Flask) -> None:
     CSRFProtect(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters["to_yaml"] = partial(yaml.safe_dump, sort_keys=False)
+    app.jinja_env.globals.update(ago=ago, exact=exact)  # macros see globals, not the context of the page
     app.before_request(name_request)
     app.before_request(load_actor)
     app.context_processor(about_page)

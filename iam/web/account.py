@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response as AnyResponse
-from wtforms import IntegerField, SelectMultipleField, StringField
+from wtforms import IntegerField, StringField
 
 from iam import services
 from iam.errors import Problem
-from iam.services.base import SCOPES
+from iam.services.base import READ
 from iam.web.language import translated
 from iam.web.visitors import actor, login_required
 
@@ -21,7 +21,6 @@ class TokenForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     """A new token."""
 
     name = StringField()
-    scopes = SelectMultipleField(choices=list(SCOPES))
     days = IntegerField(default=30)
 
 
@@ -40,7 +39,7 @@ def new_token() -> str | tuple[str, int]:
     form.validate()
     try:
         _token, key = services.current().tokens.create(
-            actor(), name=form.name.data or "", scopes=form.scopes.data or [], days=form.days.data or 0
+            actor(), name=form.name.data or "", scopes=request.form.getlist("scopes"), days=form.days.data or 0
         )
     except Problem as problem:
         return _page(form, error=translated(problem)), problem.status
@@ -69,5 +68,5 @@ def _page(form: TokenForm, *, error: str = "", key: str = "") -> str:
     ours = services.current()
     return render_template(
         "account/index.html", form=form, error=error, key=key, sessions=ours.logins.sessions(actor()), tokens=ours.tokens.list(actor()),
-        scopes=SCOPES,
+        scopes=request.form.getlist("scopes") or [READ],
     )

@@ -6,11 +6,11 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask_babel import gettext as _
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response as AnyResponse
-from wtforms import IntegerField, SelectField, StringField, TextAreaField
+from wtforms import IntegerField, StringField, TextAreaField
 
 from iam import services
 from iam.errors import Problem
-from iam.services.clusters import CA, CREDENTIAL, CSR, IN_CLUSTER, NONE, OFFLINE, Registration
+from iam.services.clusters import CREDENTIAL, CSR, Registration
 from iam.web.language import translated
 from iam.web.visitors import actor, login_required
 
@@ -22,12 +22,12 @@ class ClusterForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
 
     name = StringField()
     title = StringField()
-    access = SelectField(choices=[CREDENTIAL, IN_CLUSTER, OFFLINE], default=CREDENTIAL)
+    access = StringField(default=CREDENTIAL)
     kubeconfig = TextAreaField()
     server = StringField()
     ca_pem = TextAreaField()
     token = StringField()
-    signer = SelectField(choices=[CSR, CA, NONE], default=CSR)
+    signer = StringField(default=CSR)
     signer_ca_pem = TextAreaField()
     signer_ca_key = TextAreaField()
     default_minutes = IntegerField(default=60)
@@ -66,7 +66,8 @@ def show(name: str) -> str:
     ours = services.current()
     cluster = ours.clusters.get(actor(), name)
     return render_template(
-        "clusters/show.html", cluster=cluster, probe=cluster.probe, state=cluster.reconcile, mappings=ours.access.mappings(actor(), name)[:200],
+        "clusters/show.html", cluster=cluster, probe=cluster.probe, state=cluster.reconcile,
+        mappings=ours.access.mappings(actor(), name)[:200],
     )
 
 

@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 from flask_wtf import FlaskForm
 from flask_wtf.file import FileField
 from werkzeug.wrappers import Response as AnyResponse
-from wtforms import IntegerField, RadioField, StringField
+from wtforms import IntegerField, StringField
 from wtforms.validators import Optional
 
 from iam import services
@@ -30,7 +30,7 @@ class DownloadForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     """How long, and whose key."""
 
     minutes = IntegerField(validators=[Optional()])
-    key = RadioField(choices=[("ours", ""), ("theirs", "")], default="ours")
+    key = StringField(default="ours")
     csr = FileField()
     key_path = StringField()
 

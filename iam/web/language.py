@@ -10,6 +10,21 @@ from iam.errors import Problem
 
 LANGUAGES = {"en": "English", "zh_Hans": "简体中文"}
 COOKIE = "kube_iam_language"
+
+
+def _mark(text: str) -> str:
+    """Names a text for the catalogue that is translated where it is shown."""
+    return text
+
+
+SHOWN_ELSEWHERE = (
+    _mark("person"), _mark("approver"), _mark("administrator"), _mark("auditor"),
+    _mark("done"), _mark("refused"), _mark("failed"),
+    _mark("Something went wrong"), _mark("The input is not valid"), _mark("Log in first"), _mark("You may not do this"),
+    _mark("Not found"), _mark("This conflicts with what is there"), _mark("Too many attempts"),
+    _mark("A system that this depends on does not answer"),
+)
+"""Roles, results and the titles of errors: values in the code, words on the page."""
 _ASKED = {"en": "en", "zh": "zh_Hans", "zh-cn": "zh_Hans", "zh-hans": "zh_Hans", "zh-sg": "zh_Hans"}
 
 
@@ -24,5 +39,5 @@ def chosen_locale() -> str:
 
 def translated(problem: Problem) -> str:
     """An error's message in the page's language; its values are filled in afterwards."""
-    text = gettext(problem.message)
+    text: str = gettext(problem.message)
     return text % problem.params if problem.params else text

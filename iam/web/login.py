@@ -99,7 +99,7 @@ def preferences() -> AnyResponse:
     for name, value, legal in (
         (LANGUAGE_COOKIE, request.form.get("language"), LANGUAGES), (THEME_COOKIE, request.form.get("theme"), THEMES),
     ):
-        if value in legal:
+        if value and value in legal:
             answer.set_cookie(name, value, max_age=_YEAR, secure=settings.server.is_https, httponly=True, samesite="Lax")
     return answer
 

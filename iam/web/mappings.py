@@ -8,7 +8,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response as AnyResponse
-from wtforms import SelectField, StringField
+from wtforms import StringField
 
 from iam import services
 from iam.errors import Problem
@@ -25,10 +25,10 @@ class MappingForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
 
     group = StringField()
     cluster = StringField()
-    role_kind = SelectField(choices=["ClusterRole", "Role"], default="ClusterRole")
+    role_kind = StringField(default="ClusterRole")
     role_name = StringField()
     namespaces = StringField()
-    subject_kind = SelectField(choices=["User", "Group"], default="User")
+    subject_kind = StringField(default="User")
     note = StringField()
 
 
@@ -71,9 +71,10 @@ def new() -> str | AnyResponse | tuple[str, int]:
     chosen = form.cluster.data or (clusters[0].name if len(clusters) == 1 else "")
     namespaces, roles = ours.clusters.choices(actor(), chosen) if any(one.name == chosen for one in clusters) else ((), ())
     page = render_template(
-        "mappings/new.html", form=form, error=error, field=field, effect=effect, clusters=clusters, chosen=chosen,
-        cluster_choices=[*([] if len(clusters) == 1 else [("", "–")]), *((one.name, one.label) for one in clusters)], namespaces=namespaces,
-        roles=sorted({role.name for _namespace, role in roles if not role.name.startswith("system:")}), groups=ours.access.known_groups(actor()),
+        "mappings/new.html", form=form, error=error, field=field, effect=effect, clusters=clusters, chosen=chosen, namespaces=namespaces,
+        cluster_choices=[*([] if len(clusters) == 1 else [("", "–")]), *((one.name, one.label) for one in clusters)],
+        roles=sorted({role.name for _namespace, role in roles if not role.name.startswith("system:")}),
+        groups=ours.access.known_groups(actor()),
     )
     return (page, 422) if error else page
 
@@ -94,6 +95,7 @@ def remove(mapping_id: str) -> str | AnyResponse:
 def _command(form: MappingForm) -> NewMapping:
     namespaces = tuple(filter(None, re.split(r"[\s,]+", form.namespaces.data or "")))
     return NewMapping(
-        group=(form.group.data or "").strip(), cluster=(form.cluster.data or "").strip(), role_kind=form.role_kind.data or "",
-        role_name=(form.role_name.data or "").strip(), namespaces=namespaces, subject_kind=form.subject_kind.data or "", note=form.note.data or "",
+        group=(form.group.data or "").strip(), cluster=(form.cluster.data or "").strip(),
+        role_kind=form.role_kind.data or "", role_name=(form.role_name.data or "").strip(),
+        namespaces=namespaces, subject_kind=form.subject_kind.data or "", note=form.note.data or "",
     )

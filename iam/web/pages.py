@@ -32,8 +32,6 @@ def about_page() -> dict[str, Any]:
         "languages": LANGUAGES,
         "language": str(get_locale()),
         "version": __version__,
-        "ago": ago,
-        "exact": exact,
         "warnings": warnings(),
     }
 
@@ -72,7 +70,7 @@ def warnings() -> list[str]:
 def ago(moment: datetime | None) -> str:
     """``3 minutes ago``, ``in 2 hours``, in the page's language."""
     if moment is None:
-        return _("never")
+        return str(_("never"))
     return str(format_timedelta(moment - services.current().world.now(), add_direction=True, granularity="second"))
 
 

@@ -1,4 +1,4 @@
-"""What every directory does, whatever stands behind it: one suite for the password shape, one for the redirects."""
+"""What every directory does, whatever stands behind it: a suite for each of the two shapes."""
 
 from __future__ import annotations
 
@@ -83,14 +83,18 @@ class LdapHouse:
     def __init__(self, slapd: Slapd, layout: str) -> None:
         self._slapd = slapd
         self._attribute = "member" if layout == "memberOf" else layout
-        object_class = {"uniqueMember": "groupOfUniqueNames", "memberUid": "posixGroup"}.get(layout, "groupOfNames")
+        object_class = {"uniqueMember": "groupOfUniqueNames", "memberUid": "posixGroup"}.get(
+            layout, "groupOfNames"
+        )
         for number, group in enumerate(GROUPS):
             more = {"gidNumber": str(5000 + number)} if layout == "memberUid" else {}
             slapd.add_group(group, [], object_class, **more)
         settings = LdapSettings.model_validate({
-            "kind": "ldap", "name": "house", "username_prefix": "h-", "servers": [slapd.uri], "ca_file": slapd.ca_file,
+            "kind": "ldap", "name": "house", "username_prefix": "h-",
+            "servers": [slapd.uri], "ca_file": slapd.ca_file,
             "bind_dn": slapd.reader_dn, "bind_password": slapd.reader_password, "user_base": slapd.people,
-            "group_base": slapd.groups, "group_membership": layout, "group_filter": f"(objectClass={object_class})",
+            "group_base": slapd.groups,
+            "group_membership": layout, "group_filter": f"(objectClass={object_class})",
         })  # fmt: skip
         self.directory: PasswordDirectory = LdapDirectory(settings, lambda: datetime.now(UTC))
 
@@ -119,7 +123,9 @@ class LdapHouse:
 LAYOUTS = ["member", "uniqueMember", "memberUid", "memberOf"]
 
 
-@pytest.fixture(params=["local", *(pytest.param(layout, marks=pytest.mark.real_part("slapd")) for layout in LAYOUTS)])
+@pytest.fixture(
+    params=["local", *(pytest.param(layout, marks=pytest.mark.real_part("slapd")) for layout in LAYOUTS)]
+)
 def house(request: pytest.FixtureRequest) -> Iterator[House]:
     if request.param == "local":
         yield LocalHouse()
@@ -154,7 +160,9 @@ def test_the_right_password_tells_who_it_is(house: House) -> None:
     assert anna.subject
 
 
-@pytest.mark.parametrize("password", ["", "wrong", PASSWORD + " ", PASSWORD.upper(), "\0", PASSWORD + "\0", "\ud800"])
+@pytest.mark.parametrize(
+    "password", ["", "wrong", PASSWORD + " ", PASSWORD.upper(), "\0", PASSWORD + "\0", "\ud800"]
+)
 def test_no_other_password_will_do(house: House, password: str) -> None:
     house.add("anna", PASSWORD, "developers")
     with pytest.raises(LoginRefused):
@@ -164,8 +172,8 @@ def test_no_other_password_will_do(house: House, password: str) -> None:
 @pytest.mark.parametrize(
     "username",
     [
-        "", " ", "nobody", "*", "an*", "anna)(uid=*", "*)(", "anna\0", "a" * 300, "an\u200bna", "anna\u2060", "an na",
-        "anna,ou=people", "system:admin", "SYSTEM:masters", "\ud800",
+        "", " ", "nobody", "*", "an*", "anna)(uid=*", "*)(", "anna\0", "a" * 300, "an\u200bna", "anna\u2060",
+        "an na", "anna,ou=people", "system:admin", "SYSTEM:masters", "\ud800",
     ],
 )  # fmt: skip
 def test_no_other_name_will_do(house: House, username: str) -> None:
@@ -227,7 +235,12 @@ def test_a_disabled_account_neither_logs_in_nor_is_found(house: House) -> None:
 @pytest.fixture
 def redirecting(openid_provider: OpenIDProvider) -> RedirectDirectory:
     openid_provider.register(CALLBACK, "http://127.0.0.1/bye")
-    account = {"name": "Anna", "preferred_username": "anna", "email": "anna@example.org", "groups": ["developers"]}
+    account = {
+        "name": "Anna",
+        "preferred_username": "anna",
+        "email": "anna@example.org",
+        "groups": ["developers"],
+    }
     openid_provider.set_account("contract-anna", account)
     return OidcDirectory(
         OidcSettings.model_validate({

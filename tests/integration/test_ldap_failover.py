@@ -201,16 +201,16 @@ def test_a_server_that_answers_byte_by_byte_ends_with_the_deadline(monkeypatch: 
         with contextlib.suppress(OSError):
             while client.send(head):
                 head = b"\x04"
-                stopped.wait(0.05)
+                if stopped.wait(0.05):
+                    break
         return False
 
     stopped = threading.Event()
     monkeypatch.setattr(RangedLdap, "answer", drip)
-    with ranged_ldap({}) as dripping, within(2), pytest.raises(Unavailable):
-        try:
+    with ranged_ldap({}) as dripping:
+        with within(2), pytest.raises(Unavailable):
             make(dripping.uri, **PLAIN).authenticate("anna", PASSWORD)
-        finally:
-            stopped.set()
+        stopped.set()
 
 
 @pytest.mark.parametrize("missing", ["user_base", "group_base"])

@@ -1,4 +1,4 @@
-"""Groups from a real LDAP server, in every way that membership is stored; a login and a lookup always agree."""
+"""Groups from a real LDAP server, however membership is stored; a login and a lookup always agree."""
 
 from __future__ import annotations
 
@@ -159,7 +159,8 @@ def test_any_name_of_a_group_comes_through(slapd: Slapd, anna: str, layout: str,
     "spelling",
     [
         "UID=ANNA, OU=People ,DC=example,DC=org", "uid=\\61nna,ou=people,dc=example,dc=org",
-        "uid= anna ,  ou = people,dc=example,dc=org", "0.9.2342.19200300.100.1.1=anna,ou=people,dc=example,dc=org",
+        "uid= anna ,  ou = people,dc=example,dc=org",
+        "0.9.2342.19200300.100.1.1=anna,ou=people,dc=example,dc=org",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -191,10 +192,8 @@ def test_people_whose_names_fold_alike_keep_their_own_groups(slapd: Slapd, anna:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_group_called_system_masters_never_comes_through(slapd: Slapd, anna: str, layout: str) -> None:
-    for name in ("system:masters", "System:Masters", "sys\u200btem", "fine"):
-        slapd.add_group(
-            name, [anna], CLASSES.get(layout, "groupOfNames")
-        ) if name != "System:Masters" else None
+    for name in ("system:masters", "in\u200bvisible", "fine"):
+        slapd.add_group(name, [anna], CLASSES.get(layout, "groupOfNames"))
     nest(slapd, anna, ["SYSTEM:nodes", "through it"], layout)
     assert groups_of(make(slapd, group_membership=layout)) == frozenset({"fine", "through it"})
 
@@ -283,8 +282,8 @@ def test_members_that_come_in_ranges_are_read_to_the_end() -> None:
     group = {"cn=all,ou=groups,dc=x": {"cn": ["all"], "member": list(people)}}
     with ranged_ldap({**people, **group}, at_once=15) as server:
         settings = LdapSettings.model_validate({
-            "kind": "ldap", "name": "corp", "servers": [server.uri], "start_tls": False, "insecure_plain": True,
-            "user_base": "ou=people,dc=x", "group_base": "ou=groups,dc=x", "deadline_seconds": 30,
+            "kind": "ldap", "name": "corp", "servers": [server.uri], "start_tls": False,
+            "insecure_plain": True, "user_base": "ou=people,dc=x", "group_base": "ou=groups,dc=x",
         })  # fmt: skip
         corp = LdapDirectory(settings, lambda: datetime.now(UTC))
         everybody = {f"u{n}": f"p{n}" for n in range(100)}

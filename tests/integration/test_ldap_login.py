@@ -1,4 +1,4 @@
-"""Logging in through a real LDAP server: names, passwords, encryption, and how little is asked of the server."""
+"""Logging in through a real LDAP server: names, passwords, encryption, and how little is asked."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from rigs import slapd as slapd_rig
 from rigs.certificates import CertificateAuthority
 from rigs.ranged_ldap import ranged_ldap
 from rigs.slapd import Slapd
+from rigs.slapd_files import CONFIG
 
 from iam.directory.base import LoginRefused
 from iam.directory.ldap import LdapDirectory
@@ -180,11 +180,8 @@ def test_a_bind_template_takes_any_name_and_no_search_account(slapd: Slapd, anna
 
 @pytest.mark.real_part("slapd")
 def test_an_anonymous_search_finds_people_and_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        slapd_rig,
-        "CONFIG",
-        slapd_rig.CONFIG.replace("by users read by * none\noverlay", "by * read\noverlay"),
-    )
+    readable = CONFIG.replace("by users read by * none\noverlay", "by * read\noverlay")
+    monkeypatch.setattr("rigs.slapd.CONFIG", readable)
     with Slapd() as slapd:
         slapd.add_group("developers", [slapd.add_person("anna", "Anna", "anna@example.org", PASSWORD)])
         anonymous = directory(slapd, bind_dn="", bind_password="")

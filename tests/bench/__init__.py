@@ -1,0 +1,1 @@
+"""Benchmarks: ours and its anchor side by side in one run (`make bench`)."""

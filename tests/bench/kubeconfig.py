@@ -1,0 +1,29 @@
+"""A kubeconfig with a new certificate, one at a time: through our HTTP API, against the bare sequence."""
+
+from __future__ import annotations
+
+from bench.ground import Ground
+from bench.issuing import issuing
+from bench.measure import in_turn, milliseconds
+from bench.table import Row, Target
+
+PAIRS = 120
+PACE = 0.13
+"""Two certificates in this time: kube-controller-manager signs 20 a second, and this is about latency."""
+PAUSE = 0.001
+
+
+def run(ground: Ground) -> list[Row]:
+    """p50 and p95."""
+    with issuing(ground, "kubeconfig") as both:
+        ours, bare = both.ours(), both.bare(PAUSE)
+        in_turn(ours, bare, 10, pace=PACE)
+        turns = in_turn(ours, bare, PAIRS, pace=PACE)
+    anchor_is = "key, create, approve, read over one connection"
+    return [
+        Row(
+            f"new kubeconfig over HTTP, {ground.database_kind}, p50", milliseconds(turns.ours), milliseconds(turns.anchor), "ms",
+            anchor_is, Target("ratio <=", 1.3),
+        ),
+        Row("the same, p95", milliseconds(turns.ours, 0.95), milliseconds(turns.anchor, 0.95), "ms", anchor_is),
+    ]

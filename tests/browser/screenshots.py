@@ -1,0 +1,96 @@
+"""Every page of the demo as a picture: ``make screenshots`` writes docs/screenshots, light and dark.
+
+``python tests/browser/screenshots.py FOLDER --all`` adds phone width and 简体中文.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import requests  # noqa: E402
+from playwright.sync_api import Page  # noqa: E402
+from rigs.chromium import Chromium  # noqa: E402
+from rigs.processes import accepts_connections, free_port, wait_until  # noqa: E402
+
+PASSWORD = "kube-iam-demo"
+PAGES: dict[str, tuple[str, str]] = {
+    "login": ("", "/login"),
+    "home": ("lee", "/"),
+    "home-newcomer": ("nico", "/"),
+    "download": ("lee", "/kubeconfig/demo"),
+    "clusters": ("ada", "/clusters"),
+    "cluster": ("ada", "/clusters/demo"),
+    "bindings": ("ada", "/clusters/demo/bindings"),
+    "cluster-new": ("ada", "/clusters/new"),
+    "cluster-remove": ("ada", "/clusters/demo/remove"),
+    "mappings": ("ada", "/mappings"),
+    "mapping-new": ("ada", "/mappings/new"),
+    "people": ("ada", "/people"),
+    "audit": ("aude", "/audit"),
+    "status": ("ada", "/status"),
+    "account": ("ada", "/account"),
+    "not-found": ("ada", "/nowhere"),
+}
+
+
+def log_in(page: Page, base: str, username: str) -> None:
+    page.goto(f"{base}/login")
+    page.fill("#username", username)
+    page.fill("#password", PASSWORD)
+    page.click("main button.btn-primary")
+    page.wait_for_url(f"{base}/")
+
+
+def take(chromium: Chromium, base: str, folder: Path, look: tuple[str, str, int, str]) -> None:
+    name_of_look, theme, width, locale = look
+    for username in dict.fromkeys(who for who, _ in PAGES.values()):
+        with chromium.page(theme, width=width, height=860, locale=locale) as page:  # type: ignore[arg-type]
+            if username:
+                log_in(page, base, username)
+            for name, (who, path) in PAGES.items():
+                if who == username:
+                    page.goto(base + path)
+                    page.screenshot(path=str(folder / f"{name}-{name_of_look}.png"), full_page=True)
+            if username == "ada":
+                preview(page, base, folder / f"mapping-preview-{name_of_look}.png")
+
+
+def preview(page: Page, base: str, file: Path) -> None:
+    page.goto(f"{base}/mappings/new")
+    page.fill("#f-group", "local:leads")
+    page.fill("#f-role_name", "view")
+    page.click("button[value=preview]")
+    page.screenshot(path=str(file), full_page=True)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else ROOT / "docs" / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    looks = [("light", "light", 1200, "en-GB"), ("dark", "dark", 1200, "en-GB")]
+    if "--all" in sys.argv:
+        looks += [("phone", "light", 390, "en-GB"), ("zh", "light", 1200, "zh-CN"), ("zh-phone", "dark", 390, "zh-CN")]
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory() as temporary:
+        demo = subprocess.Popen([sys.executable, "-m", "iam", "demo", "--folder", temporary, "--port", str(port)], cwd=ROOT)
+        try:
+            wait_until(lambda: accepts_connections(port) and requests.get(f"{base}/readyz", timeout=5).ok, seconds=60, what="the demo")
+            with Chromium() as chromium:
+                for username in ("erin", "nico", "aude", "lee"):
+                    with chromium.page("light") as page:
+                        log_in(page, base, username)
+                for look in looks:
+                    take(chromium, base, folder, look)  # type: ignore[arg-type]
+        finally:
+            demo.terminate()
+            demo.wait(30)
+
+
+if __name__ == "__main__":
+    main()
