@@ -168,8 +168,8 @@ class Conversation:
             values = entry.values.pop(key)
             while not span.endswith("*"):
                 last = span.partition("-")[2]
-                key, part = self._range(entry.dn, f"{name};range={int(last) + 1 if last.isdecimal() else ''}-")
-                span = key.partition(";range=")[2]
+                found, part = self._range(entry.dn, f"{name};range={int(last) + 1 if last.isdecimal() else ''}-")
+                span = found.partition(";range=")[2]
                 values += part
             entry.values[name] = values
         return entry

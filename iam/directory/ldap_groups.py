@@ -106,7 +106,8 @@ class LdapGroups:
     def graph(self, talk: Conversation) -> GroupGraph:
         """Every group below the group base, read once."""
         graph = GroupGraph()
-        for entry in talk.search(self._settings.group_base, self._settings.group_filter, self._attributes("memberOf", self._member_attribute)):
+        wanted = self._attributes("memberOf", self._member_attribute)
+        for entry in talk.search(self._settings.group_base, self._settings.group_filter, wanted):
             dn = _dn_of(entry)
             graph.names[dn] = self._name(entry)
             if self._by == "memberOf":

@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
 from iam.kube.kubeconfig import Access
 
 PATH = "/apis/certificates.k8s.io/v1/certificatesigningrequests"

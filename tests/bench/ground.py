@@ -9,10 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from iam.clusters.throwaway import ControlPlane, assets, missing
 from rigs.postgres import Postgres
 from rigs.processes import RigMissing, find_binary
 from rigs.slapd import Slapd
+
+from iam.clusters.throwaway import ControlPlane, assets, missing
 
 
 class Ground:

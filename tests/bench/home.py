@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import http.client
 from collections.abc import Iterator
-from contextlib import contextmanager, ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
-from iam.models import Cluster, Group, Mapping, Membership, Person, ReconcileState, Session, db, new_id
 from rigs.processes import LOOPBACK
 from sqlalchemy import event, insert, text
 
@@ -16,6 +15,7 @@ from bench.ground import Ground
 from bench.installation import Installation
 from bench.measure import Work, in_turn, milliseconds
 from bench.table import Row, Target
+from iam.models import Cluster, Group, Mapping, Membership, Person, ReconcileState, Session, db, new_id
 
 MANY, FEW = 10_000, 10
 MAPPINGS = 1_000
@@ -23,7 +23,7 @@ GROUPS = 500
 CLUSTERS = 20
 GROUPS_OF_ME, GROUPS_EACH = 50, 5
 TIMES = 150
-COOKIE, KEY = "kube_iam_session", "the key of a browser session"
+COOKIE, KEY = "kube_iam_session", "key-of-a-browser-session"
 
 
 def run(ground: Ground) -> list[Row]:

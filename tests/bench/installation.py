@@ -16,6 +16,9 @@ from typing import Any
 
 from cryptography.fernet import Fernet
 from flask import Flask
+from rigs.processes import LOOPBACK, ChildProcess, free_port
+
+from bench.ground import Ground
 from iam import schema, services, settings
 from iam.app import create_app
 from iam.clusters.throwaway import ControlPlane
@@ -24,9 +27,6 @@ from iam.services import Services
 from iam.services.access import NewMapping
 from iam.services.base import Actor, operator
 from iam.services.clusters import Registration
-from rigs.processes import LOOPBACK, ChildProcess, free_port
-
-from bench.ground import Ground
 
 OPERATOR = operator("bench")
 PASSWORD = "correct horse battery"

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from iam.clusters.throwaway import ControlPlane
-from iam.kube.kubeconfig import read
 from rigs.processes import LOOPBACK
 
 from bench.bare_cluster import BareCluster
 from bench.ground import Ground
 from bench.installation import Installation
 from bench.measure import Work
+from iam.clusters.throwaway import ControlPlane
+from iam.kube.kubeconfig import read
 
 USERNAME = "bench"
 

@@ -12,7 +12,6 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
 
-from iam.directory.base import PasswordDirectory
 from rigs.processes import LOOPBACK
 from rigs.slapd import Slapd
 
@@ -22,6 +21,7 @@ from bench.ground import Ground
 from bench.installation import Installation
 from bench.measure import Work, at_once, in_turn, per_second, rate_at_once
 from bench.table import Row, Target
+from iam.directory.base import PasswordDirectory
 
 PEOPLE = 200
 GROUPS = 20

@@ -8,9 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from iam.kube.bindings import RBAC_GROUP
-from iam.kube.kubeconfig import read
-from iam.models import Group, Membership, Person, db
 from sqlalchemy import insert, select
 
 from bench.bare_cluster import BareCluster
@@ -18,6 +15,9 @@ from bench.ground import Ground
 from bench.installation import OPERATOR, Installation
 from bench.measure import seconds_of
 from bench.table import Row, Target
+from iam.kube.bindings import RBAC_GROUP
+from iam.kube.kubeconfig import read
+from iam.models import Group, Membership, Person, db
 
 NAMESPACES, ROLES = 20, 50
 BINDINGS = NAMESPACES * ROLES

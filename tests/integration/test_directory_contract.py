@@ -83,9 +83,7 @@ class LdapHouse:
     def __init__(self, slapd: Slapd, layout: str) -> None:
         self._slapd = slapd
         self._attribute = "member" if layout == "memberOf" else layout
-        object_class = {"uniqueMember": "groupOfUniqueNames", "memberUid": "posixGroup"}.get(
-            layout, "groupOfNames"
-        )
+        object_class = {"uniqueMember": "groupOfUniqueNames", "memberUid": "posixGroup"}.get(layout, "groupOfNames")
         for number, group in enumerate(GROUPS):
             more = {"gidNumber": str(5000 + number)} if layout == "memberUid" else {}
             slapd.add_group(group, [], object_class, **more)
@@ -123,9 +121,7 @@ class LdapHouse:
 LAYOUTS = ["member", "uniqueMember", "memberUid", "memberOf"]
 
 
-@pytest.fixture(
-    params=["local", *(pytest.param(layout, marks=pytest.mark.real_part("slapd")) for layout in LAYOUTS)]
-)
+@pytest.fixture(params=["local", *(pytest.param(layout, marks=pytest.mark.real_part("slapd")) for layout in LAYOUTS)])
 def house(request: pytest.FixtureRequest) -> Iterator[House]:
     if request.param == "local":
         yield LocalHouse()
@@ -160,9 +156,7 @@ def test_the_right_password_tells_who_it_is(house: House) -> None:
     assert anna.subject
 
 
-@pytest.mark.parametrize(
-    "password", ["", "wrong", PASSWORD + " ", PASSWORD.upper(), "\0", PASSWORD + "\0", "\ud800"]
-)
+@pytest.mark.parametrize("password", ["", "wrong", PASSWORD + " ", PASSWORD.upper(), "\0", PASSWORD + "\0", "\ud800"])
 def test_no_other_password_will_do(house: House, password: str) -> None:
     house.add("anna", PASSWORD, "developers")
     with pytest.raises(LoginRefused):
@@ -277,9 +271,7 @@ def test_coming_back_tells_who_it_is(redirecting: RedirectDirectory, openid_prov
     assert finished.identity == anna
 
 
-def test_an_answer_counts_once_and_for_one_browser(
-    redirecting: RedirectDirectory, openid_provider: OpenIDProvider
-) -> None:
+def test_an_answer_counts_once_and_for_one_browser(redirecting: RedirectDirectory, openid_provider: OpenIDProvider) -> None:
     ours, theirs = redirecting.begin(CALLBACK), redirecting.begin(CALLBACK)
     answer = answer_of(openid_provider.sign_in(ours.url, "contract-anna"))
     with pytest.raises(LoginRefused):

@@ -45,9 +45,7 @@ BER_OF_NO_USE = {
     "a result of another message": b"\x30\x0c\x02\x01\x63\x61\x07\x0a\x01\x00\x04\x00\x04\x00",
     "a bind result that is cut off": b"\x30\x06\x02\x01\x01\x61\x01\x0a",
     "a bind result of a wrong type": b"\x30\x0c\x02\x01\x01\x61\x07\x04\x01\x00\x04\x00\x04\x00",
-    "a farewell (notice of disconnection)": (
-        b"\x30\x24\x02\x01\x00\x78\x1f\x0a\x01\x34\x04\x00\x04\x00\x8a\x161.3.6.1.4.1.1466.20036"
-    ),
+    "a farewell (notice of disconnection)": (b"\x30\x24\x02\x01\x00\x78\x1f\x0a\x01\x34\x04\x00\x04\x00\x8a\x161.3.6.1.4.1.1466.20036"),
 }
 
 
@@ -101,9 +99,7 @@ def anna(slapd: Slapd) -> Iterator[str]:
 
 @pytest.mark.parametrize("broken", BROKEN)
 @pytest.mark.parametrize("scheme", ["StartTLS", "LDAPS", "plain"])
-def test_the_next_server_is_asked(
-    slapd: Slapd, anna: str, broken: Callable[[], AbstractContextManager[BrokenServer]], scheme: str
-) -> None:
+def test_the_next_server_is_asked(slapd: Slapd, anna: str, broken: Callable[[], AbstractContextManager[BrokenServer]], scheme: str) -> None:
     with broken() as server, within(15):
         uri = server.ldaps_uri if scheme == "LDAPS" else server.uri
         corp = beside(slapd, uri, **(PLAIN if scheme == "plain" else {}))
@@ -159,9 +155,7 @@ def test_all_dead_is_unavailable_and_never_all_gone(scheme: str) -> None:
 
 @pytest.mark.parametrize("payload", BER_OF_NO_USE.values(), ids=BER_OF_NO_USE)
 @pytest.mark.parametrize("changes", [{}, PLAIN])
-def test_garbage_is_unavailable_whatever_it_looks_like(
-    payload: bytes | None, changes: dict[str, Any]
-) -> None:
+def test_garbage_is_unavailable_whatever_it_looks_like(payload: bytes | None, changes: dict[str, Any]) -> None:
     with garbage_server(payload) as server:
         corp = make(server.uri, **changes)
         with within(2), pytest.raises(Unavailable):

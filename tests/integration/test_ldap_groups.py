@@ -64,9 +64,7 @@ def nest(slapd: Slapd, person: str, names: Sequence[str], layout: str = "member"
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("depth", "last"), [(0, 1), (1, 2), (2, 3), (5, 4), (20, 4)])
-def test_groups_in_groups_are_followed_as_deep_as_set_and_cycles_end(
-    slapd: Slapd, anna: str, layout: str, depth: int, last: int
-) -> None:
+def test_groups_in_groups_are_followed_as_deep_as_set_and_cycles_end(slapd: Slapd, anna: str, layout: str, depth: int, last: int) -> None:
     chain = ["first", "second", "third", "fourth"]
     nest(slapd, anna, chain, layout)
     slapd.add_group("unrelated", [], CLASSES.get(layout, "groupOfNames"))
@@ -113,10 +111,7 @@ def test_hundreds_of_people_and_groups_come_page_by_page(dynlist: Slapd, layout:
     group = "dn: cn=g{n},{base}\nobjectClass: groupOfNames\ncn: g{n}\nmember: {dn}\nmember: {first}\n\n"
     dynlist.load(
         "".join(entry.format(dn=dn, n=n, password=PASSWORD) for n, dn in enumerate(people))
-        + "".join(
-            group.format(dn=dn, n=n, base=dynlist.groups, first=people[-1 if n == 0 else 0])
-            for n, dn in enumerate(people)
-        )
+        + "".join(group.format(dn=dn, n=n, base=dynlist.groups, first=people[-1 if n == 0 else 0]) for n, dn in enumerate(people))
     )
     dynlist.start()
     corp = make(dynlist, group_membership=layout, page_size=10, server_seconds=30, deadline_seconds=60)
@@ -128,9 +123,7 @@ def test_hundreds_of_people_and_groups_come_page_by_page(dynlist: Slapd, layout:
     found = corp.lookup({**subjects, "gone": "gone"})
     assert len(subjects) == 300
     assert [subject for subject, identity in found.items() if identity is None] == ["gone"]
-    assert {known_one.subject: found[known_one.subject] for known_one in known} == {
-        one.subject: one for one in known
-    }
+    assert {known_one.subject: found[known_one.subject] for known_one in known} == {one.subject: one for one in known}
     assert all(f"g{username[1:]}" in found[subject].groups for subject, username in subjects.items())  # type: ignore[union-attr]
     dynlist.clear()
 
@@ -164,23 +157,17 @@ def test_any_name_of_a_group_comes_through(slapd: Slapd, anna: str, layout: str,
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_member_counts_however_its_dn_is_spelled(
-    slapd: Slapd, anna: str, layout: str, spelling: str
-) -> None:
+def test_a_member_counts_however_its_dn_is_spelled(slapd: Slapd, anna: str, layout: str, spelling: str) -> None:
     slapd.add_group("developers", [spelling], CLASSES.get(layout, "groupOfNames"))
     corp = make(slapd, group_membership=layout, group_base="OU=Groups, DC=example , DC=org")
     assert groups_of(corp) == frozenset({"developers"})
 
 
-@pytest.mark.parametrize(
-    "member", ["uid=Smith\\, Jo,{people}", "uid=Smith\\2C Jo,{people}", "uid=smith\\2c  jo,{people}"]
-)
+@pytest.mark.parametrize("member", ["uid=Smith\\, Jo,{people}", "uid=Smith\\2C Jo,{people}", "uid=smith\\2c  jo,{people}"])
 def test_a_comma_in_a_name_is_the_same_in_every_escape(slapd: Slapd, anna: str, member: str) -> None:
     slapd.add_person("Smith, Jo", "Jo", "jo", PASSWORD)
     slapd.add_group("developers", [member.format(people=slapd.people)])
-    assert groups_of(make(slapd, username_attribute="mail", user_filter="(mail={username})"), "jo") == {
-        "developers"
-    }
+    assert groups_of(make(slapd, username_attribute="mail", user_filter="(mail={username})"), "jo") == {"developers"}
 
 
 def test_people_whose_names_fold_alike_keep_their_own_groups(slapd: Slapd, anna: str) -> None:
@@ -219,13 +206,9 @@ def test_two_groups_of_one_name_are_refused(slapd: Slapd, anna: str, layout: str
     assert groups_of(by_dn) == {f"cn=ops,{slapd.groups}", f"cn=ops,{slapd.people}"}
 
 
-@pytest.mark.xfail(
-    reason="a login sees only the person's own groups; the sync sees both and stops", strict=True
-)
+@pytest.mark.xfail(reason="a login sees only the person's own groups; the sync sees both and stops", strict=True)
 @pytest.mark.parametrize("layout", ["member", "memberOf"])
-def test_somebody_in_only_the_second_group_of_a_name_is_refused_too(
-    slapd: Slapd, anna: str, layout: str
-) -> None:
+def test_somebody_in_only_the_second_group_of_a_name_is_refused_too(slapd: Slapd, anna: str, layout: str) -> None:
     slapd.add_group("ops", [])
     twin(slapd, anna)
     with pytest.raises(Unavailable):
@@ -241,9 +224,7 @@ def test_groups_elsewhere_are_neither_counted_nor_climbed(slapd: Slapd, anna: st
 
 
 @pytest.mark.parametrize("layout", ["member", "memberOf"])
-def test_groups_outside_the_filter_are_neither_counted_nor_climbed(
-    slapd: Slapd, anna: str, layout: str
-) -> None:
+def test_groups_outside_the_filter_are_neither_counted_nor_climbed(slapd: Slapd, anna: str, layout: str) -> None:
     marked = slapd.add_group("marked", [anna], description="iam")
     unmarked = slapd.add_group("unmarked", [anna])
     slapd.add_group("by-marked", [marked], description="iam")
@@ -256,9 +237,7 @@ def test_groups_outside_the_filter_are_neither_counted_nor_climbed(
 
 @pytest.mark.parametrize("layout", ["member", "memberOf"])
 @pytest.mark.parametrize("depth", [0, 5])
-def test_groups_are_called_by_the_attribute_that_is_set(
-    slapd: Slapd, anna: str, layout: str, depth: int
-) -> None:
+def test_groups_are_called_by_the_attribute_that_is_set(slapd: Slapd, anna: str, layout: str, depth: int) -> None:
     slapd.add_group("developers", [anna], description="Those who develop", o=["first", "second"])
     several = {"group_membership": layout, "nested_depth": depth}
     assert groups_of(make(slapd, **several, group_name_attribute="description")) == {"Those who develop"}
@@ -269,9 +248,7 @@ def test_groups_are_called_by_the_attribute_that_is_set(
 
 
 @pytest.mark.parametrize("depth", [0, 5])
-def test_memberof_without_a_group_base_takes_groups_from_anywhere(
-    slapd: Slapd, anna: str, depth: int
-) -> None:
+def test_memberof_without_a_group_base_takes_groups_from_anywhere(slapd: Slapd, anna: str, depth: int) -> None:
     nest(slapd, anna, ["inner", "outer"])
     corp = make(slapd, group_membership="memberOf", group_base="", nested_depth=depth, page_size=1)
     assert groups_of(corp) == ({"inner", "outer"} if depth else {"inner"})

@@ -92,16 +92,12 @@ def test_an_account_outside_the_object_filter_is_nobody(slapd: Slapd, anna: str)
         directory(slapd, user_object_filter="(objectClass=posixAccount)").authenticate("anna", PASSWORD)
 
 
-@pytest.mark.parametrize(
-    "password", ["soft\u00adhyphen", "zero\u200bwidth", "пароль 密码", "p" * 500, " \t ", "\u1680"]
-)
+@pytest.mark.parametrize("password", ["soft\u00adhyphen", "zero\u200bwidth", "пароль 密码", "p" * 500, " \t ", "\u1680"])
 def test_a_password_counts_as_it_was_typed(slapd: Slapd, anna: str, password: str) -> None:
     slapd.modify(anna, {"userPassword": password})
     assert directory(slapd).authenticate("anna", password).username == "anna"
     with pytest.raises(LoginRefused):
-        directory(slapd).authenticate(
-            "anna", password.replace("\u200b", " ").replace("\u00ad", "") + "\u00ad"
-        )
+        directory(slapd).authenticate("anna", password.replace("\u200b", " ").replace("\u00ad", "") + "\u00ad")
 
 
 @pytest.mark.parametrize(
@@ -112,15 +108,11 @@ def test_a_password_counts_as_it_was_typed(slapd: Slapd, anna: str, password: st
         ({"servers": "ldaps"}, "TLS"),
     ],
 )
-def test_encryption_is_as_set_and_is_told(
-    slapd: Slapd, anna: str, changes: dict[str, Any], word: str
-) -> None:
+def test_encryption_is_as_set_and_is_told(slapd: Slapd, anna: str, changes: dict[str, Any], word: str) -> None:
     if changes.get("servers"):
         changes = {"servers": [slapd.ldaps_uri]}
     steps: list[tuple[str, str]] = []
-    directory(slapd, **changes).authenticate(
-        "anna", PASSWORD, lambda what, result="": steps.append((what, result))
-    )
+    directory(slapd, **changes).authenticate("anna", PASSWORD, lambda what, result="": steps.append((what, result)))
     assert steps[0][1] == word
     assert PASSWORD not in repr(steps)
     assert slapd.reader_password not in repr(steps)
@@ -143,9 +135,7 @@ def test_a_certificate_of_another_host_gets_no_password(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["ldap", "ldaps"])
-def test_a_certificate_of_another_authority_gets_no_password(
-    slapd: Slapd, anna: str, scheme: str, tmp_path: Path
-) -> None:
+def test_a_certificate_of_another_authority_gets_no_password(slapd: Slapd, anna: str, scheme: str, tmp_path: Path) -> None:
     before = slapd.operations()
     uri = slapd.uri if scheme == "ldap" else slapd.ldaps_uri
     for ca_file in (CertificateAuthority(tmp_path).ca_file, None, tmp_path / "missing.crt"):
@@ -162,9 +152,7 @@ def test_a_server_that_refuses_starttls_gets_no_password(slapd: Slapd) -> None:
         assert (stripped.seen["extended"], stripped.passwords) == (1, [])
 
 
-@pytest.mark.parametrize(
-    "name", ["anna", "o=b+c", "#hash", 'q"uo<te>', "back\\slash", "semi;colon", "*)(", "lör"]
-)
+@pytest.mark.parametrize("name", ["anna", "o=b+c", "#hash", 'q"uo<te>', "back\\slash", "semi;colon", "*)(", "lör"])
 def test_a_bind_template_takes_any_name_and_no_search_account(slapd: Slapd, anna: str, name: str) -> None:
     if name != "anna":
         slapd.add_person(name, "Odd", "odd@example.org", PASSWORD)
@@ -236,9 +224,7 @@ def test_an_account_locked_by_wrong_passwords_is_refused_and_not_found() -> None
         ({"group_membership": "member", "nested_depth": 5}, {"bind": 3, "search": 3}),
     ],
 )
-def test_a_login_asks_no_more_than_it_needs(
-    slapd: Slapd, anna: str, changes: dict[str, Any], operations: dict[str, int]
-) -> None:
+def test_a_login_asks_no_more_than_it_needs(slapd: Slapd, anna: str, changes: dict[str, Any], operations: dict[str, int]) -> None:
     slapd.add_group("developers", [anna])
     corp, before = directory(slapd, **changes), slapd.operations()
     assert corp.authenticate("anna", PASSWORD).groups == frozenset({"developers"})
@@ -246,9 +232,7 @@ def test_a_login_asks_no_more_than_it_needs(
 
 
 def test_a_login_by_template_binds_once(slapd: Slapd, anna: str) -> None:
-    by_template = directory(
-        slapd, bind_template=f"uid={{username}},{slapd.people}", group_membership="memberOf", nested_depth=0
-    )
+    by_template = directory(slapd, bind_template=f"uid={{username}},{slapd.people}", group_membership="memberOf", nested_depth=0)
     before = slapd.operations()
     by_template.authenticate("anna", PASSWORD)
     assert asked(slapd, before) == {"bind": 1, "search": 1, "extended": 1}

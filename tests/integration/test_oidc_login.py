@@ -76,9 +76,7 @@ def by_userinfo() -> Iterator[OpenIDProvider]:
 
 
 @pytest.mark.parametrize("place", ["id_token", "userinfo"])
-def test_groups_missing_are_told_from_groups_empty(
-    real: OpenIDProvider, by_userinfo: OpenIDProvider, place: str
-) -> None:
+def test_groups_missing_are_told_from_groups_empty(real: OpenIDProvider, by_userinfo: OpenIDProvider, place: str) -> None:
     provider = real if place == "id_token" else by_userinfo
     for given, found in ((["developers"], {"developers"}), ([], set()), ("developers", {"developers"})):
         provider.set_account("anna-1", {**ANNA, "groups": given})
@@ -97,9 +95,7 @@ def test_groups_of_another_shape_are_refused(real: OpenIDProvider, groups: objec
 
 
 def test_reserved_groups_never_come_through_and_reserved_names_never_get_in(real: OpenIDProvider) -> None:
-    real.set_account(
-        "anna-1", {**ANNA, "groups": ["system:masters", "SYSTEM:nodes", "", "in\u200bvisible", "fine"]}
-    )
+    real.set_account("anna-1", {**ANNA, "groups": ["system:masters", "SYSTEM:nodes", "", "in\u200bvisible", "fine"]})
     assert login(real, make(real)).identity.groups == {"fine"}
     for name in ("system:admin", "System:Admin", "an na", "a" * 300, "an\u200bna", "", 7):
         real.set_account("anna-1", {**ANNA, "preferred_username": name, "groups": []})
@@ -136,9 +132,7 @@ def test_the_answer_of_another_browser_is_refused(real: OpenIDProvider) -> None:
         sso.finish(CALLBACK, {**answer, "state": ours.transaction["state"]}, ours.transaction)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"code": "made-up"}, {"code": ""}, {"iss": ELSEWHERE}, {"error": "access_denied"}]
-)
+@pytest.mark.parametrize("changes", [{"code": "made-up"}, {"code": ""}, {"iss": ELSEWHERE}, {"error": "access_denied"}])
 def test_an_answer_that_was_tampered_with_is_refused(real: OpenIDProvider, changes: dict[str, str]) -> None:
     sso = make(real)
     begun = sso.begin(CALLBACK)
@@ -218,9 +212,7 @@ def test_userinfo_without_a_subject_or_a_signature_adds_nothing_of_its_own(forge
         login(forged, make(forged))
 
 
-def test_forged_tokens_cause_no_flood_of_requests(
-    forged: ForgedProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_forged_tokens_cause_no_flood_of_requests(forged: ForgedProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iam.directory.oidc_provider._KEYS_AGAIN_SECONDS", 600.0)
     sso, unknown = make(forged), REFUSED["signed by another key under an unknown id"]
     for _ in range(5):
@@ -231,9 +223,7 @@ def test_forged_tokens_cause_no_flood_of_requests(
 
 @pytest.mark.parametrize("status", [302, 404, 429, 500])
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/jwks", "/userinfo"])
-def test_a_provider_that_answers_with_errors_is_unavailable(
-    forged: ForgedProvider, path: str, status: int
-) -> None:
+def test_a_provider_that_answers_with_errors_is_unavailable(forged: ForgedProvider, path: str, status: int) -> None:
     with forged.forging(Forgery(status={path: status}, without=("name",))), pytest.raises(Unavailable):
         login(forged, make(forged))
 
@@ -245,9 +235,7 @@ KEYS: list[object] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("what", "answer"), [*(("token", token) for token in TOKENS), *(("jwks", keys) for keys in KEYS)]
-)
+@pytest.mark.parametrize(("what", "answer"), [*(("token", token) for token in TOKENS), *(("jwks", keys) for keys in KEYS)])
 def test_an_endpoint_that_talks_nonsense_lets_nobody_in(
     forged: ForgedProvider, monkeypatch: pytest.MonkeyPatch, what: str, answer: object
 ) -> None:
@@ -256,9 +244,7 @@ def test_an_endpoint_that_talks_nonsense_lets_nobody_in(
         login(forged, make(forged))
 
 
-@pytest.mark.parametrize(
-    "name", ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"]
-)
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"])
 @pytest.mark.parametrize("url", [7, "javascript:alert(1)", "file:///x", "https://"])
 def test_discovery_that_leads_astray_is_unavailable(forged: ForgedProvider, name: str, url: object) -> None:
     with forged.forging(Forgery(discovery={name: url})), pytest.raises(Unavailable):

@@ -12,8 +12,9 @@ from ldap3.utils.dn import escape_rdn
 from iam.directory.ldap_groups import normalise_dn
 
 attributes = st.sampled_from(["cn", "ou", "dc", "uid", "2.5.4.3"])
-# escape_rdn writes a NUL as it is, after a backslash; RFC 4514 wants it in hex.
-values = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
+# ldap3's escape_rdn fails on two: a NUL, which RFC 4514 wants in hex, and a single blank, which it escapes twice.
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+values = st.text(characters, min_size=1, max_size=20).filter(lambda value: value != " ")
 parts = st.lists(st.tuples(attributes, values), min_size=1, max_size=5)
 Parts = list[tuple[str, str]]
 
@@ -37,9 +38,7 @@ def test_what_was_escaped_is_found_again(parts: Parts) -> None:
 
 @given(parts)
 def test_every_byte_may_be_escaped(parts: Parts) -> None:
-    assert normalise_dn(
-        ",".join(f"{attribute}={in_hex(value)}" for attribute, value in parts)
-    ) == normalise_dn(written(parts))
+    assert normalise_dn(",".join(f"{attribute}={in_hex(value)}" for attribute, value in parts)) == normalise_dn(written(parts))
 
 
 @given(parts)
@@ -48,7 +47,7 @@ def test_blanks_around_the_signs_and_upper_case_attributes_do_not_matter(parts: 
     assert normalise_dn(loose) == normalise_dn(written(parts))
 
 
-@given(st.lists(st.tuples(attributes, st.text("abcxyz -_.,+\\#", min_size=1)), min_size=1, max_size=5))
+@given(st.lists(st.tuples(attributes, st.text("abcxyz-_.,+\\#", min_size=1)), min_size=1, max_size=5))
 def test_case_does_not_matter(parts: Parts) -> None:
     assert normalise_dn(written(parts).upper()) == normalise_dn(written(parts))
 

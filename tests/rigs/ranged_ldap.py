@@ -68,11 +68,7 @@ class RangedLdap:
             inside = dn.lower().endswith(below) if scope[0] else dn.lower() == below
             if inside and _matches(query, entry):
                 given = [self._ranged(name.decode(), entry) for _, name in _read(wanted)]
-                values = [
-                    _write(_SEQUENCE, _text(name), _write(_SET, *map(_text, listed)))
-                    for name, listed in given
-                    if listed
-                ]
+                values = [_write(_SEQUENCE, _text(name), _write(_SET, *map(_text, listed))) for name, listed in given if listed]
                 yield _write(_ENTRY, _text(dn), _write(_SEQUENCE, *values))
 
     def _ranged(self, wanted: str, entry: Entry) -> tuple[str, Sequence[str]]:

@@ -105,9 +105,7 @@ def test_ppolicy_accounts_begin_and_end(attribute: str, time: str, verdict: str 
     assert refused(**{attribute: time}) == verdict
 
 
-@pytest.mark.parametrize(
-    ("lock", "verdict"), [("true", "disabled"), ("TRUE", "disabled"), ("false", None), ("", None)]
-)
+@pytest.mark.parametrize(("lock", "verdict"), [("true", "disabled"), ("TRUE", "disabled"), ("false", None), ("", None)])
 def test_389_ds_locks_accounts_by_hand(lock: str, verdict: str | None) -> None:
     assert refused(nsAccountLock=lock) == verdict
 
