@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 pytest_plugins = [
     "rigs.real_parts",
     "fixtures.product",
+    "fixtures.house",
+    "fixtures.live",
+    "fixtures.visits",
 ]
 
 

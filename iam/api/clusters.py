@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint
 
 from iam import services
-from iam.api.shapes import ClusterChange, ClusterIn, ClusterOut, Clusters, Done, Manifest, ReconcileOut, RunOut
+from iam.api.shapes import ClusterChange, ClusterIn, ClusterOut, Clusters, CredentialIn, Done, Manifest, ReconcileOut, RunOut
 from iam.api.spec import actor, answers, load_actor, spec
 from iam.models import Cluster
 from iam.services.clusters import Registration
@@ -41,6 +41,13 @@ def show(name: str) -> ClusterOut:
 def change(name: str, json: ClusterChange) -> ClusterOut:
     """Change title and lifetimes."""
     return _out(services.current().clusters.change(actor(), name, **json.model_dump()))
+
+
+@routes.post("/clusters/<name>/renew")
+@spec.validate(resp=answers(HTTP_200=ClusterOut), tags=["clusters"])
+def renew(name: str, json: CredentialIn) -> ClusterOut:
+    """A new address or credential."""
+    return _out(services.current().clusters.renew(actor(), Registration(name=name, **json.model_dump())))
 
 
 @routes.delete("/clusters/<name>")

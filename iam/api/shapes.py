@@ -54,17 +54,22 @@ class KubeconfigOut(BaseModel):
     expires: dict[str, str]
 
 
-class ClusterIn(_In):
-    """A registration."""
+class CredentialIn(_In):
+    """How to reach a cluster."""
 
-    name: str
-    title: str = ""
     access: Literal["credential", "in-cluster", "offline"] = "credential"
     kubeconfig: str = Field("", description="Inline data only; instead of server, ca_pem and token.")
     context: str = ""
     server: str = ""
     ca_pem: str = ""
     token: str = ""
+
+
+class ClusterIn(CredentialIn):
+    """A registration."""
+
+    name: str
+    title: str = ""
     signer: Literal["csr", "ca", "none"] = "csr"
     signer_ca_pem: str = ""
     signer_ca_key: str = ""

@@ -59,6 +59,25 @@ def renew(state: State, /, name: str, **options: object) -> None:
     state.show(rows)
 
 
+@clusters.command()
+@click.argument("name")
+@click.option("--title")
+@click.option("--default-minutes", type=int)
+@click.option("--max-minutes", type=int)
+@pass_state
+def change(state: State, name: str, title: str | None, default_minutes: int | None, max_minutes: int | None) -> None:
+    """Change title and lifetimes; what is not named stays."""
+    with state.services() as (ours, actor):
+        now = ours.clusters.get(actor, name)
+        changed = ours.clusters.change(
+            actor, name, title=now.title if title is None else title,
+            default_lifetime_seconds=now.default_lifetime_seconds if default_minutes is None else default_minutes * 60,
+            max_lifetime_seconds=now.max_lifetime_seconds if max_minutes is None else max_minutes * 60,
+        )
+        rows = [_row(changed)]
+    state.show(rows)
+
+
 @clusters.command("list")
 @pass_state
 def list_clusters(state: State) -> None:

@@ -25,13 +25,10 @@ def people() -> None:
 @pass_state
 def create_admin(state: State, username: str, name: str, password_stdin: bool) -> None:  # noqa: FBT001
     """Create a local account that is an administrator."""
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\n")
-    else:
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    password = sys.stdin.readline() if password_stdin else click.prompt("Password", hide_input=True, confirmation_prompt=True)
     with state.services() as (ours, actor):
         group = ours.accounts.administrators_group()
-        directory = ours.accounts.create(actor, username=username, password=password, display_name=name, groups=frozenset({group}))
+        directory = ours.accounts.create(actor, username=username, password=password.rstrip("\n"), display_name=name, groups=frozenset({group}))
     state.say(f"{username} can log in through {directory} and is an administrator.", username=username, directory=directory)
 
 

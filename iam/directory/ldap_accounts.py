@@ -1,7 +1,8 @@
 """Whether an LDAP entry may log in at all, as far as its attributes tell. Pure.
 
-A server refuses the bind of a locked account itself; the sync has no password to try, so it reads what the server
-would have read.
+A server refuses the bind of a locked account itself; the sync has no password to try, so it reads what lasts. Locks
+that end by themselves are left to the server: if they counted, whoever can type wrong passwords could take somebody's
+access away.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from iam.directory.ldap_connection import Entry
 
 ATTRIBUTES = (
-    "userAccountControl", "accountExpires", "lockoutTime", "msDS-User-Account-Control-Computed",  # Active Directory
+    "userAccountControl", "accountExpires", "msDS-User-Account-Control-Computed",  # Active Directory
     "pwdAccountLockedTime", "pwdStartTime", "pwdEndTime",  # OpenLDAP ppolicy
     "nsAccountLock", "accountUnlockTime",  # 389-ds
     "shadowExpire",  # RFC 2307
 )
-_AD_DISABLED, _AD_LOCKED, _AD_PASSWORD_EXPIRED = 0x2, 0x10, 0x800000
+_AD_DISABLED, _AD_PASSWORD_EXPIRED = 0x2, 0x800000
 _AD_EPOCH, _UNIX_EPOCH = datetime(1601, 1, 1, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)
 _AD_NEVER = {0, 0x7FFFFFFFFFFFFFFF}
 _LOCKED_FOR_GOOD = "000001010000Z"
@@ -26,7 +27,7 @@ _GENERALISED = re.compile(r"(\d{10}(?:\d\d){0,2})(?:[.,]\d+)?(Z?|[+-]\d\d(?:\d\d
 
 def refusal(entry: Entry, now: datetime) -> str | None:
     """Why this account may not log in: ``disabled``, ``locked``, ``expired`` or ``not yet valid``; None if it may."""
-    return _active_directory(entry, now) or _ppolicy(entry, now) or _389(entry, now) or _shadow(entry, now)
+    return _active_directory(entry, now) or _ppolicy(entry, now) or _389(entry) or _shadow(entry, now)
 
 
 def _active_directory(entry: Entry, now: datetime) -> str | None:
@@ -34,8 +35,6 @@ def _active_directory(entry: Entry, now: datetime) -> str | None:
     computed = _number(entry, "msDS-User-Account-Control-Computed") or 0
     if control & _AD_DISABLED:
         return "disabled"
-    if (control | computed) & _AD_LOCKED:
-        return "locked"
     if computed & _AD_PASSWORD_EXPIRED:
         return "expired"
     expires = _number(entry, "accountExpires")
@@ -46,7 +45,7 @@ def _active_directory(entry: Entry, now: datetime) -> str | None:
 
 def _ppolicy(entry: Entry, now: datetime) -> str | None:
     """draft-behera-ldap-password-policy: pwdAccountLockedTime holds since when, or for good."""
-    if entry.text("pwdAccountLockedTime"):
+    if entry.text("pwdAccountLockedTime") == _LOCKED_FOR_GOOD:
         return "locked"
     start, end = _time(entry.text("pwdStartTime")), _time(entry.text("pwdEndTime"))
     if start and now < start:
@@ -56,14 +55,10 @@ def _ppolicy(entry: Entry, now: datetime) -> str | None:
     return None
 
 
-def _389(entry: Entry, now: datetime) -> str | None:
+def _389(entry: Entry) -> str | None:
     if entry.text("nsAccountLock").casefold() == "true":
         return "disabled"
-    until = entry.text("accountUnlockTime")
-    unlocks = _time(until)
-    if until and (until.startswith("1970") or (unlocks and now < unlocks)):
-        return "locked"
-    return None
+    return "locked" if entry.text("accountUnlockTime").startswith("1970") else None  # until an administrator unlocks it
 
 
 def _shadow(entry: Entry, now: datetime) -> str | None:

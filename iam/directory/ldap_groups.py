@@ -87,7 +87,8 @@ class LdapGroups:
         if self._by != "memberOf":
             return True
         direct = self._inside(person.texts("memberOf"))
-        return bool(direct) and (self._settings.nested_depth > 0 or any(self._wants_reading(text) for _, text in direct))
+        may_have_twins = any(self._may_have_a_twin(dn) for dn, _ in direct)
+        return bool(direct) and (self._settings.nested_depth > 0 or may_have_twins or any(self._wants_reading(text) for _, text in direct))
 
     def of_person(self, talk: Conversation, person: Entry, username: str) -> frozenset[str]:
         """The groups of one person, with as few searches as the nesting needs."""
@@ -95,13 +96,13 @@ class LdapGroups:
             direct = self._inside(person.texts("memberOf"))
             return self._named(self._climb(direct, lambda found: self._parents_by_attribute(talk, found)), talk)
         if self._by == "in-chain":
-            return self._called(self._search(talk, f"(member:{IN_CHAIN}:={escape_filter_chars(person.dn)})"))
+            return self._called(talk, self._search(talk, f"(member:{IN_CHAIN}:={escape_filter_chars(person.dn)})"))
         values = self._uids(person, username) if self._by == "memberUid" else [person.dn]
         either = "".join(f"({self._by}={escape_filter_chars(value)})" for value in values)
         found = {_dn_of(entry): entry for entry in self._search(talk, f"(|{either})")}
         if self._by != "memberUid":
             self._climb([(dn, entry.dn) for dn, entry in found.items()], lambda level: self._parents_by_search(talk, level, found))
-        return self._called(found.values())
+        return self._called(talk, found.values())
 
     def graph(self, talk: Conversation) -> GroupGraph:
         """Every group below the group base, read once."""
@@ -177,7 +178,7 @@ class LdapGroups:
             else:
                 for entry in talk.search(text, self._settings.group_filter, self._attributes(), scope="BASE"):
                     named[dn] = self._name(entry)
-        self._refuse_twins(named.items())
+        self._refuse_twins_anywhere(talk, named)
         return frozenset(filter(None, named.values()))
 
     def _wants_reading(self, text: str) -> bool:
@@ -196,9 +197,10 @@ class LdapGroups:
         attribute = self._settings.group_name_attribute
         return [*(["1.1"] if attribute == "dn" and not more else [] if attribute == "dn" else [attribute]), *more]
 
-    def _called(self, entries: Collection[Entry]) -> frozenset[str]:
-        self._refuse_twins((_dn_of(entry), self._name(entry)) for entry in entries)
-        return frozenset(filter(None, (self._name(entry) for entry in entries)))
+    def _called(self, talk: Conversation, entries: Collection[Entry]) -> frozenset[str]:
+        named = {_dn_of(entry): self._name(entry) for entry in entries}
+        self._refuse_twins_anywhere(talk, named)
+        return frozenset(filter(None, named.values()))
 
     def _name(self, entry: Entry) -> str:
         return _legal(self._name_in_dn(entry.dn) or entry.text(self._settings.group_name_attribute))
@@ -211,6 +213,22 @@ class LdapGroups:
         """The DNs below the group base."""
         dns = [(_dn_or_nothing(text), text) for text in texts]
         return [(dn, text) for dn, text in dns if dn and (not self._base or dn[-len(self._base) :] == self._base)]
+
+    def _refuse_twins_anywhere(self, talk: Conversation, named: dict[Dn, str]) -> None:
+        """Whoever is only in the second group of a name does not see the first; so ask for the names once more."""
+        self._refuse_twins(named.items())
+        doubtful = sorted({name for dn, name in named.items() if name and self._may_have_a_twin(dn)})
+        for start in range(0, len(doubtful), _AT_ONCE):
+            either = "".join(
+                f"({self._settings.group_name_attribute}={escape_filter_chars(name)})" for name in doubtful[start : start + _AT_ONCE]
+            )
+            self._refuse_twins((_dn_of(entry), self._name(entry)) for entry in self._search(talk, f"(|{either})"))
+
+    def _may_have_a_twin(self, dn: Dn) -> bool:
+        """Not if the name is the whole DN, or the server itself keeps it unique: first part of an entry right below the base."""
+        attribute = self._settings.group_name_attribute.casefold()
+        is_first_part = len(dn[0]) == 1 and dn[0][0][0] == attribute
+        return attribute != "dn" and bool(self._base) and not (is_first_part and len(dn) == len(self._base) + 1)
 
     def _refuse_twins(self, named: Iterable[tuple[Dn, str]]) -> None:
         """Two groups of one name would let whoever makes the second one act as the first."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_wtf import FlaskForm
@@ -69,6 +71,36 @@ def show(name: str) -> str:
         "clusters/show.html", cluster=cluster, probe=cluster.probe, state=cluster.reconcile,
         mappings=ours.access.mappings(actor(), name)[:200],
     )
+
+
+@pages.route("/<name>/edit", methods=["GET", "POST"])
+@login_required
+def edit(name: str) -> str | AnyResponse | tuple[str, int]:
+    """Title and lifetimes, or a new address and credential."""
+    ours = services.current()
+    ours.audit.require(actor(), "administrator", scope="write")
+    cluster = ours.clusters.get(actor(), name)
+    form, error, field = ClusterForm(), "", ""
+    if request.method == "GET":
+        form.title.data = cluster.title
+        form.default_minutes.data, form.max_minutes.data = cluster.default_lifetime_seconds // 60, cluster.max_lifetime_seconds // 60
+    elif form.validate():
+        try:
+            if request.form.get("step") == "renew":
+                ours.clusters.renew(actor(), replace(_registration(form), name=name))
+            else:
+                usual, longest = (form.default_minutes.data or 0) * 60, (form.max_minutes.data or 0) * 60
+                ours.clusters.change(
+                    actor(), name, title=form.title.data or "", default_lifetime_seconds=usual, max_lifetime_seconds=longest
+                )
+            flash(_("Saved."))
+            return redirect(url_for("clusters.show", name=name))
+        except Problem as problem:
+            error, field = translated(problem), problem.field or ""
+    else:
+        error = _("Fill in lifetimes as whole minutes.")
+    page = render_template("clusters/edit.html", cluster=cluster, form=form, error=error, field=field)
+    return (page, 422) if error else page
 
 
 @pages.get("/<name>/bindings")

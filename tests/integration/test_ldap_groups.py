@@ -206,7 +206,6 @@ def test_two_groups_of_one_name_are_refused(slapd: Slapd, anna: str, layout: str
     assert groups_of(by_dn) == {f"cn=ops,{slapd.groups}", f"cn=ops,{slapd.people}"}
 
 
-@pytest.mark.xfail(reason="a login sees only the person's own groups; the sync sees both and stops", strict=True)
 @pytest.mark.parametrize("layout", ["member", "memberOf"])
 def test_somebody_in_only_the_second_group_of_a_name_is_refused_too(slapd: Slapd, anna: str, layout: str) -> None:
     slapd.add_group("ops", [])

@@ -94,7 +94,7 @@ def test_what_is_written_with_its_key_can_be_read() -> None:
 def test_another_context_can_be_named() -> None:
     text = write([entry(key_pem=KEY_PEM), entry("b", server="https://b", key_pem=KEY_PEM)])
     assert read(text, "alice@b").server == "https://b"
-    with pytest.raises(Invalid, match="no context called 'alice@c'"):
+    with pytest.raises(Invalid, match="no context of the name"):
         read(text, "alice@c")
 
 

@@ -1,0 +1,118 @@
+"""On a phone no page is wider than the screen: with nothing on it, and with a thousand rows of the longest names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fixtures.crowd import MANY, long
+from fixtures.live import Live
+from fixtures.visits import PLACES, Visits, unfold
+from playwright.sync_api import Page
+from rigs.chromium import Chromium
+
+PHONE = 390
+OVERHANG = """() => [...document.querySelectorAll('main *, header *, footer *')]
+    .filter(one => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest('.scroll, .tabs'))
+    .slice(0, 5).map(one => one.tagName + '.' + one.className + ' ' + one.textContent.trim().slice(0, 30))"""
+"""What sticks out, for the message."""
+PEOPLE_HERE = {"", "ada"}
+"""Who lives in the empty house."""
+
+
+class Phones:
+    """One profile for each person, kept for the whole file."""
+
+    def __init__(self, visits: Visits) -> None:
+        self.visits = visits
+        self._pages: dict[tuple[str, str, str], Page] = {}
+
+    def open(self, live: Live, who: str, path: str, locale: str = "en") -> Page:
+        key = (live.base, who, locale)
+        if key not in self._pages:
+            self._pages[key] = self.visits(live, who, width=PHONE, locale=locale)
+        page = self._pages[key]
+        page.goto(live.base + live.path(path))
+        return page
+
+
+@pytest.fixture(scope="module")
+def phones(chromium: Chromium) -> Iterator[Phones]:
+    visits = Visits(chromium)
+    yield Phones(visits)
+    visits.close()
+
+
+def overhang(page: Page) -> list[str]:
+    """What makes a page scroll sideways; nothing on a page that does not."""
+    wide, screen = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    return [] if wide <= screen else [f"{wide} px of {screen}", *page.evaluate(OVERHANG)]
+
+
+@pytest.mark.parametrize("locale", ["en", "zh-CN"])
+@pytest.mark.parametrize("place", PLACES)
+def test_it_fits_a_phone(phones: Phones, live_to_look_at: Live, place: str, locale: str) -> None:
+    page = phones.open(live_to_look_at, *PLACES[place], locale)
+    assert overhang(page) == []
+    unfold(page)
+    assert overhang(page) == []
+    assert phones.visits.complaints == []
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_it_fits_a_phone_with_a_thousand_long_names(phones: Phones, live_and_crowded: Live, place: str) -> None:
+    who, path = PLACES[place]
+    page = phones.open(live_and_crowded, who, path)
+    assert overhang(page) == []
+    unfold(page)
+    assert overhang(page) == []
+
+
+@pytest.mark.parametrize("place", [place for place, (who, path) in PLACES.items() if who in PEOPLE_HERE and "{" not in path])
+def test_it_fits_a_phone_with_nothing_on_it(phones: Phones, live_and_empty: Live, place: str) -> None:
+    who, path = PLACES[place]
+    page = phones.open(live_and_empty, who, path)
+    assert page.locator("h1").inner_text()
+    unfold(page)
+    assert overhang(page) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/people/" + "0" * 24, "/mappings/" + "0" * 24 + "/remove", "/mappings?page=5", "/people?page=9", f"/audit?actor={long('actor', 255)}"]
+)
+def test_the_longest_names_fit_a_phone_one_by_one(phones: Phones, live_and_crowded: Live, path: str) -> None:
+    page = phones.open(live_and_crowded, "ada", path)
+    assert "W" * 60 in page.locator("main").inner_text()
+    unfold(page)
+    assert overhang(page) == []
+
+
+def test_the_open_menu_fits_a_phone(phones: Phones, live_and_crowded: Live) -> None:
+    page = phones.open(live_and_crowded, "ada", "/status")
+    page.locator("details.menu > summary").click()
+    assert overhang(page) == []
+    menu = page.locator(".menu-body").bounding_box()
+    assert menu
+    assert menu["x"] >= 0
+    assert menu["x"] + menu["width"] <= PHONE
+
+
+def test_a_preview_for_a_thousand_people_fits_a_phone(phones: Phones, live_and_crowded: Live) -> None:
+    page = phones.open(live_and_crowded, "ada", "/mappings/new?cluster=demo")
+    page.get_by_label("Group", exact=True).fill("local:" + long(f"g{0:024d}-", 64))
+    page.get_by_label("Role", exact=True).fill(long("role-", 253))
+    page.get_by_label("Namespaces").fill(" ".join(long(f"n{number}", 63).lower() for number in range(20)))
+    page.get_by_role("button", name="Show who gains what").click()
+    assert page.get_by_role("heading", name=f"{MANY + 1} people gain it").count() == 1
+    assert overhang(page) == []
+
+
+def test_long_lists_come_in_pages(phones: Phones, live_and_crowded: Live) -> None:
+    page = phones.open(live_and_crowded, "ada", "/mappings")
+    assert page.locator("tbody tr").count() == 100
+    page.get_by_role("link", name="Next").click()
+    assert "2 of 11" in page.locator(".pager").inner_text()
+    page = phones.open(live_and_crowded, "ada", "/audit")
+    assert page.locator("tbody tr").count() == 100
+    page.get_by_role("link", name="Older").click()
+    assert page.locator("tbody tr").count() == 100
