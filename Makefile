@@ -29,10 +29,10 @@ screenshots: $(VENV)/.tests tests/.parts ## Every page, light and dark, into doc
 	$(BIN)/python tests/browser/screenshots.py
 
 translations: $(VENV)/.tests ## Collect the texts, merge and compile the catalogues
-	$(BIN)/pybabel -q extract -F config/babel.cfg --no-location --omit-header --sort-output \
-	  $(foreach word,_ _mark Invalid Unauthenticated Forbidden NotFound Conflict TooMany Unavailable,-k $(word)) -k refuse:2 \
+	$(BIN)/pybabel -q extract -F config/babel.cfg -w 120 --no-location --omit-header --sort-output \
+	  $(foreach word,_ _mark Invalid Unauthenticated Forbidden NotFound Conflict TooMany Unavailable Refused,-k $(word)) -k refuse:2 \
 	  -o .cache-messages.pot .
-	$(BIN)/pybabel -q update -i .cache-messages.pot -d iam/translations -l zh_Hans --no-fuzzy-matching --omit-header
+	$(BIN)/pybabel -q update -w 120 -i .cache-messages.pot -d iam/translations -l zh_Hans --no-fuzzy-matching --ignore-pot-creation-date
 	$(BIN)/pybabel -q compile -d iam/translations --statistics
 	@rm .cache-messages.pot
 

@@ -28,7 +28,9 @@ def create_admin(state: State, username: str, name: str, password_stdin: bool) -
     password = sys.stdin.readline() if password_stdin else click.prompt("Password", hide_input=True, confirmation_prompt=True)
     with state.services() as (ours, actor):
         group = ours.accounts.administrators_group()
-        directory = ours.accounts.create(actor, username=username, password=password.rstrip("\n"), display_name=name, groups=frozenset({group}))
+        directory = ours.accounts.create(
+            actor, username=username, password=password.rstrip("\n"), display_name=name, groups=frozenset({group})
+        )
     state.say(f"{username} can log in through {directory} and is an administrator.", username=username, directory=directory)
 
 

@@ -38,7 +38,7 @@ def visitor(door: str = "page") -> Actor:
 def load_actor() -> None:
     """Find out who is logged in; ``g.actor`` is None for nobody. Static files and the API's tokens need no session."""
     g.actor = None
-    if request.blueprint in {"bootstrap", "probes"} or request.endpoint in {"home.static", None}:
+    if request.blueprint in {"bootstrap", "probes"} or request.endpoint == "home.static":
         return
     key = request.cookies.get(SESSION_COOKIE, "")
     if key:

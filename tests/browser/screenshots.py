@@ -86,7 +86,7 @@ def main() -> None:
                     with chromium.page("light") as page:
                         log_in(page, base, username)
                 for look in looks:
-                    take(chromium, base, folder, look)  # type: ignore[arg-type]
+                    take(chromium, base, folder, look)
         finally:
             demo.terminate()
             demo.wait(30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from fixtures.product import Kubectl, ProductMaker
@@ -69,7 +70,7 @@ def test_by_ldap_from_login_to_kubectl_and_out_again(
 
 @pytest.mark.parametrize("groups_in", ["id_token", "userinfo"])
 def test_by_oidc_from_login_to_kubectl_and_out_again(
-    make_product: ProductMaker, control_plane: ControlPlane, kubectl: Kubectl, tmp_path: Path, groups_in: str,
+    make_product: ProductMaker, control_plane: ControlPlane, kubectl: Kubectl, tmp_path: Path, groups_in: Literal["id_token", "userinfo"],
 ) -> None:
     callback = "http://localhost/login/sso/callback"
     inside = namespace(control_plane, f"oidc-{groups_in.replace('_', '-')}")

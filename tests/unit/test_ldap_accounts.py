@@ -147,7 +147,7 @@ def test_attribute_names_are_compared_without_case() -> None:
 
 def test_every_attribute_that_counts_is_asked_for() -> None:
     telling: dict[str, str | int] = {
-        "userAccountControl": DISABLED, "msDS-User-Account-Control-Computed": LOCKED, "accountExpires": 1,
+        "userAccountControl": DISABLED, "msDS-User-Account-Control-Computed": EXPIRED, "accountExpires": 1,
         "pwdAccountLockedTime": "000001010000Z", "pwdStartTime": generalised(NOW + A_SECOND),
         "pwdEndTime": generalised(NOW), "nsAccountLock": "true", "accountUnlockTime": "19700101000000Z",
         "shadowExpire": 1,
