@@ -33,6 +33,7 @@ translations: $(VENV)/.tests ## Collect the texts, merge and compile the catalog
 	  $(foreach word,_ _mark Invalid Unauthenticated Forbidden NotFound Conflict TooMany Unavailable Refused,-k $(word)) -k refuse:2 \
 	  -o .cache-messages.pot .
 	$(BIN)/pybabel -q update -w 120 -i .cache-messages.pot -d iam/translations -l zh_Hans --no-fuzzy-matching --ignore-pot-creation-date
+	sed -i -E '/^"(Report|POT-|PO-|Last-|Language-Team|Generated)/d; 1{/^$$/d}' iam/translations/*/LC_MESSAGES/messages.po
 	$(BIN)/pybabel -q compile -d iam/translations --statistics
 	@rm .cache-messages.pot
 

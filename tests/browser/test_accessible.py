@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from fixtures.live import Live
-from fixtures.visits import PLACES, Theme, Visits, unfold
+from fixtures.visits import PLACES, Theme, Visits, unfold, follow
 from playwright.sync_api import Page
 from rigs.chromium import Chromium, axe_violations
 from werkzeug.exceptions import HTTPException
@@ -71,7 +71,7 @@ def test_a_refused_login_keeps_nobody_out(rooms: Rooms, look: Look) -> None:
     page = rooms.open(look, "login")
     page.locator("#username").fill("nobody")
     page.locator("#password").fill("not the password")
-    page.locator("main button").click()
+    follow(page.locator("main button"))
     assert page.get_by_role("alert").count() == 1
     assert grave(page) == []
 
@@ -82,11 +82,11 @@ def test_a_preview_and_a_mistake_keep_nobody_out(rooms: Rooms, look: Look) -> No
     page.locator("#f-group").fill("local:engineers")
     page.locator("#f-cluster").select_option("demo")
     page.locator("#f-role_name").fill("cluster-admin")
-    page.locator("button[value=preview]").click()
+    follow(page.locator("button[value=preview]"))
     assert page.locator(".people li").count() == 1
     assert grave(page) == []
     page.locator("#f-role_name").fill("system:masters")
-    page.locator("button[value=preview]").click()
+    follow(page.locator("button[value=preview]"))
     assert page.get_by_role("alert").count() == 1
     assert page.locator("#f-role_name").get_attribute("aria-invalid") == "true"
     assert grave(page) == []
@@ -96,7 +96,7 @@ def test_a_preview_and_a_mistake_keep_nobody_out(rooms: Rooms, look: Look) -> No
 def test_a_token_shown_once_keeps_nobody_out(rooms: Rooms, look: Look) -> None:
     page = rooms.open(look, "account")
     page.locator("#f-name").fill(f"for {look[0]} {look[1]}")
-    page.locator("form[action$=tokens] button").click()
+    follow(page.locator("form[action$=tokens] button"))
     assert "kiam_" in page.locator(".note.good").inner_text()
     assert grave(page) == []
 

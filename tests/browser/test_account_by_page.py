@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import requests
 from fixtures.live import Live
-from fixtures.visits import JAVASCRIPT, Visits, log_in
+from fixtures.visits import JAVASCRIPT, Visits, log_in, follow
 from playwright.sync_api import Page
 
 
@@ -13,7 +13,7 @@ def new_token(page: Page, live: Live, name: str, *scopes: str) -> str:
     page.get_by_label("Name", exact=True).fill(name)
     for scope in scopes:
         page.get_by_label(f"{scope}:").check()
-    page.get_by_role("button", name="Make a token").click()
+    follow(page.get_by_role("button", name="Make a token"))
     return page.locator(".note.good code").first.inner_text()
 
 
@@ -41,7 +41,7 @@ def test_the_command_beside_a_new_token_is_right(visit: Visits, live: Live, java
 def test_a_revoked_token_works_no_more(visit: Visits, live: Live, javascript: bool) -> None:
     page = visit(live, "erin", javascript=javascript)
     key = new_token(page, live, "for scripts", "read")
-    page.get_by_role("button", name="Revoke").click()
+    follow(page.get_by_role("button", name="Revoke"))
     assert page.get_by_role("status").inner_text() == "The token is revoked."
     assert requests.get(f"{live.base}/api/v1/me", headers={"Authorization": f"Bearer {key}"}, timeout=10).status_code == 401
 
@@ -53,7 +53,7 @@ def test_a_mistake_in_a_token_keeps_what_was_typed(visit: Visits, live: Live, ja
     page.get_by_label("Name", exact=True).fill("for ever")
     page.get_by_label("kubeconfig:").check()
     page.get_by_label("Days").fill("100000")
-    page.get_by_role("button", name="Make a token").click()
+    follow(page.get_by_role("button", name="Make a token"))
     assert "between 1 and 365 days" in page.get_by_role("alert").inner_text()
     assert page.get_by_label("Name", exact=True).input_value() == "for ever"
     assert page.get_by_label("kubeconfig:").is_checked()
@@ -66,7 +66,7 @@ def test_another_session_is_ended_and_this_one_is_not(visit: Visits, live: Live,
         log_in(page, live, "erin")
     here.goto(f"{live.base}/account")
     assert here.locator("tr", has_text="this one").get_by_role("button").count() == 0
-    here.get_by_role("button", name="End").click()
+    follow(here.get_by_role("button", name="End"))
     assert here.get_by_role("status").inner_text() == "The session is ended."
     assert here.get_by_role("button", name="End").count() == 0
     there.reload()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fixtures.live import Live
 from fixtures.offline import events
-from fixtures.visits import JAVASCRIPT, Visits
+from fixtures.visits import JAVASCRIPT, Visits, follow
 from playwright.sync_api import Page
 
 
@@ -15,12 +15,12 @@ def said(page: Page) -> str:
 
 def fill_mapping(page: Page, live: Live, group: str, role: str, namespaces: str = "") -> None:
     page.goto(f"{live.base}/mappings")
-    page.get_by_role("link", name="New mapping").click()
+    follow(page.get_by_role("link", name="New mapping"))
     page.get_by_label("Group", exact=True).fill(group)
     page.get_by_label("Cluster", exact=True).select_option("demo")
     page.get_by_label("Role", exact=True).fill(role)
     page.get_by_label("Namespaces").fill(namespaces)
-    page.get_by_role("button", name="Show who gains what").click()
+    follow(page.get_by_role("button", name="Show who gains what"))
 
 
 @JAVASCRIPT
@@ -31,7 +31,7 @@ def test_a_mapping_shows_who_gains_what_and_is_saved(visit: Visits, live: Live, 
     assert page.get_by_role("heading", name="1 people gain it").is_visible()
     assert page.locator(".people").inner_text() == "Erin Engel erin"
     assert "mapping.created" not in {event.action for event in events(live.product, actor="ada")}
-    page.get_by_role("button", name="Save").click()
+    follow(page.get_by_role("button", name="Save"))
     assert said(page).startswith("Saved.")
     row = page.locator("tr", has_text="local:engineers").filter(has_text="view")
     assert row.locator(".chip").all_inner_texts() == ["default", "shop-staging"]
@@ -42,10 +42,10 @@ def test_a_mapping_shows_who_loses_what_and_is_removed(visit: Visits, live: Live
     live.session("erin")
     page = visit(live, "ada", javascript=javascript)
     page.goto(f"{live.base}/mappings")
-    page.get_by_role("link", name="Remove the mapping of local:engineers to edit").click()
+    follow(page.get_by_role("link", name="Remove the mapping of local:engineers to edit"))
     assert page.get_by_role("heading", name="1 people lose it").is_visible()
     assert "Erin Engel" in page.locator(".people").inner_text()
-    page.get_by_role("button", name="Remove it").click()
+    follow(page.get_by_role("button", name="Remove it"))
     assert said(page).startswith("Removed.")
     assert page.locator("tr", has_text="local:engineers").count() == 0
 
@@ -76,14 +76,14 @@ def test_a_person_is_shut_out_and_let_in_again(visit: Visits, live: Live, javasc
     theirs.goto(live.base)
     page = visit(live, "ada", javascript=javascript)
     page.goto(f"{live.base}/people")
-    page.get_by_role("link", name="Erin Engel").click()
+    follow(page.get_by_role("link", name="Erin Engel"))
     page.get_by_text("Shut this person out …").click()
-    page.get_by_role("button", name="Shut out Erin Engel now").click()
+    follow(page.get_by_role("button", name="Shut out Erin Engel now"))
     assert "Erin Engel is shut out" in said(page)
     assert page.get_by_text("shut out by an administrator").is_visible()
     theirs.reload()
     assert theirs.url.startswith(f"{live.base}/login")
-    page.get_by_role("button", name="Let in again").click()
+    follow(page.get_by_role("button", name="Let in again"))
     assert said(page) == "Erin Engel may log in again."
     theirs.reload()
     assert theirs.url.startswith(f"{live.base}/login"), "the old session stays ended"
@@ -93,7 +93,7 @@ def test_a_person_is_shut_out_and_let_in_again(visit: Visits, live: Live, javasc
 def test_nobody_shuts_themselves_out(visit: Visits, live: Live, javascript: bool) -> None:
     page = visit(live, "ada", javascript=javascript)
     page.goto(f"{live.base}/people")
-    page.get_by_role("link", name="Ada Adeyemi").click()
+    follow(page.get_by_role("link", name="Ada Adeyemi"))
     assert page.get_by_text("Shut this person out").count() == 0
 
 
@@ -104,15 +104,15 @@ def test_the_audit_list_is_narrowed(visit: Visits, live: Live, javascript: bool)
     page.goto(f"{live.base}/audit")
     form = page.get_by_role("search")
     form.get_by_label("What", exact=True).select_option("login")
-    form.get_by_role("button", name="Show").click()
+    follow(form.get_by_role("button", name="Show"))
     assert set(page.locator("td[data-label=What]").all_inner_texts()) == {"login"}
     assert set(page.locator("td[data-label=Who]").all_inner_texts()) == {"erin", "aude"}
     form.get_by_label("Who", exact=True).fill("erin")
-    form.get_by_role("button", name="Show").click()
+    follow(form.get_by_role("button", name="Show"))
     assert page.locator("td[data-label=Who]").all_inner_texts() == ["erin"]
     assert form.get_by_label("What", exact=True).input_value() == "login"
     form.get_by_label("Result", exact=True).select_option("refused")
-    form.get_by_role("button", name="Show").click()
+    follow(form.get_by_role("button", name="Show"))
     assert page.get_by_role("heading", name="No such events").is_visible()
 
 
@@ -129,11 +129,11 @@ def test_an_event_unfolds(visit: Visits, live_to_look_at: Live, javascript: bool
 def test_a_cluster_is_forgotten_once_nothing_is_mapped_on_it(visit: Visits, live: Live, javascript: bool) -> None:
     page = visit(live, "ada", javascript=javascript)
     page.goto(f"{live.base}/clusters/demo")
-    page.get_by_role("link", name="Forget this cluster …").click()
+    follow(page.get_by_role("link", name="Forget this cluster …"))
     assert page.get_by_text("It still has 4 mappings.").is_visible()
     page.goto(f"{live.base}/clusters/spare")
-    page.get_by_role("link", name="Forget this cluster …").click()
-    page.get_by_role("button", name="Forget it").click()
+    follow(page.get_by_role("link", name="Forget this cluster …"))
+    follow(page.get_by_role("button", name="Forget it"))
     assert said(page) == "spare is forgotten."
     assert page.get_by_role("link", name="spare").count() == 0
 
@@ -147,7 +147,7 @@ def test_a_kubeconfig_that_runs_programs_is_refused(visit: Visits, live: Live, j
         "apiVersion: v1\nkind: Config\ncurrent-context: x\ncontexts: [{name: x, context: {cluster: x, user: x}}]\n"
         "clusters: [{name: x, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: x, user: {exec: {command: /bin/true}}}]\n"
     )
-    page.get_by_role("button", name="Register and look at it").click()
+    follow(page.get_by_role("button", name="Register and look at it"))
     assert "exec" in page.get_by_role("alert").inner_text()
     assert page.get_by_label("Name", exact=True).input_value() == "bad"
     assert page.get_by_label("Kubeconfig", exact=True).input_value() == ""
@@ -159,7 +159,7 @@ def test_a_cluster_gets_another_title(visit: Visits, live: Live, javascript: boo
     page = visit(live, "ada", javascript=javascript)
     page.goto(f"{live.base}/clusters/demo/edit")
     page.get_by_label("Title (optional)").fill("Renamed")
-    page.locator("button[value=change]").or_(page.get_by_role("button", name="Save")).first.click()
+    follow(page.locator("button[value=change]").or_(page.get_by_role("button", name="Save")).first)
     assert page.get_by_role("heading", name="Renamed").is_visible()
 
 
@@ -168,12 +168,12 @@ def test_bindings_are_shown_and_brought_in_line(visit: Visits, live: Live, javas
     live.session("erin")
     page = visit(live, "ada", javascript=javascript)
     page.goto(f"{live.base}/clusters/demo")
-    page.get_by_role("link", name="Show them and the difference").click()
+    follow(page.get_by_role("link", name="Show them and the difference"))
     assert page.get_by_role("heading", name="To create (2)").is_visible()
     page.go_back()
-    page.get_by_role("button", name="Bring in line now").click()
+    follow(page.get_by_role("button", name="Bring in line now"))
     assert said(page) == "demo is in line: 2 changes."
-    page.get_by_role("link", name="Show them and the difference").click()
+    follow(page.get_by_role("link", name="Show them and the difference"))
     assert page.get_by_text("none: the cluster is as it should be").is_visible()
 
 
@@ -181,5 +181,5 @@ def test_bindings_are_shown_and_brought_in_line(visit: Visits, live: Live, javas
 def test_a_directory_is_read_again(visit: Visits, live: Live, javascript: bool) -> None:
     page = visit(live, "ada", javascript=javascript)
     page.goto(f"{live.base}/status")
-    page.get_by_role("button", name="Sync now").click()
+    follow(page.get_by_role("button", name="Sync now"))
     assert said(page) == "local: 1 people read, 0 gone."

@@ -6,7 +6,8 @@ from fixtures.live import Live
 from fixtures.visits import Visits
 from playwright.sync_api import Page
 
-FOCUSED = "document.activeElement.matches(':focus-visible') && getComputedStyle(document.activeElement).outlineStyle !== 'none'"
+FOCUSED = """(() => { const one = document.activeElement, style = getComputedStyle(one);
+    return one.matches(':focus-visible') && (style.outlineStyle !== 'none' || style.boxShadow !== 'none'); })()"""
 NAME = """(() => { const one = document.activeElement;
     return one === document.body ? '' : one.id || one.getAttribute('aria-label') || one.textContent.trim(); })()"""
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from fixtures.live import Live
-from fixtures.visits import JAVASCRIPT, Visits, log_in
+from fixtures.visits import JAVASCRIPT, Visits, log_in, follow
 from playwright.sync_api import Page
 
 CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -20,7 +20,7 @@ def root(page: Page, attribute: str) -> str | None:
 def choose(page: Page, button: str) -> None:
     """Something of the menu."""
     page.locator("details.menu > summary").click()
-    page.get_by_role("button", name=button).click()
+    follow(page.get_by_role("button", name=button))
 
 
 @JAVASCRIPT
@@ -30,7 +30,7 @@ def test_a_login_leads_to_where_one_wanted_to_go(visit: Visits, live: Live, java
     assert page.url.startswith(f"{live.base}/login?next=")
     page.get_by_label("Username").fill("erin")
     page.get_by_label("Password").fill("correct horse battery")
-    page.get_by_role("button", name="Log in with Local").click()
+    follow(page.get_by_role("button", name="Log in with Local"))
     assert page.url == f"{live.base}/audit?action=login"
 
 
@@ -64,7 +64,7 @@ def test_the_language_is_chosen_once(visit: Visits, live: Live, javascript: bool
     assert page.url == f"{live.base}/login"
     page.locator("#username").fill("erin")
     page.locator("#password").fill("correct horse battery")
-    page.locator("main button").click()
+    follow(page.locator("main button"))
     for path in ("/", "/audit", "/account", "/nowhere"):
         page.goto(live.base + path)
         assert root(page, "lang") == "zh-Hans"
@@ -112,5 +112,5 @@ def test_no_login_leads_off_the_site(visit: Visits, live_to_look_at: Live, targe
     page.goto(f"{live_to_look_at.base}/login?next={target}")
     page.get_by_label("Username").fill("lee")
     page.get_by_label("Password").fill("correct horse battery")
-    page.get_by_role("button", name="Log in with Local").click()
+    follow(page.get_by_role("button", name="Log in with Local"))
     assert page.url == f"{live_to_look_at.base}/"

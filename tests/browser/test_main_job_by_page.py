@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fixtures.live import Live, LiveMaker
 from fixtures.product import Kubectl
-from fixtures.visits import JAVASCRIPT, Visits, log_in
+from fixtures.visits import JAVASCRIPT, Visits, log_in, follow
 from playwright.sync_api import Page
 
 from iam.clusters.throwaway import ControlPlane
@@ -35,7 +35,7 @@ def test_from_login_to_kubectl(
     assert card.get_by_role("cell", name="edit").is_visible()
     assert card.get_by_role("cell", name="shop").is_visible()
     assert card.get_by_text("in line").is_visible()
-    card.get_by_role("link", name="Download kubeconfig").click()
+    follow(card.get_by_role("link", name="Download kubeconfig"))
     kubeconfig = download(page)
 
     assert "erin" in kubectl(kubeconfig, "auth", "whoami", folder=tmp_path).stdout
@@ -52,11 +52,11 @@ def test_a_cluster_is_registered_with_its_kubeconfig(
 ) -> None:
     page = visit(live, "ada", javascript=javascript)
     page.goto(f"{live.base}/clusters")
-    page.get_by_role("link", name="Register a cluster").click()
+    follow(page.get_by_role("link", name="Register a cluster"))
     page.get_by_label("Name", exact=True).fill("real")
     page.get_by_label("Title (optional)").fill("A real one")
     page.get_by_label("Kubeconfig", exact=True).fill(control_plane.kubeconfig())
-    page.get_by_role("button", name="Register and look at it").click()
+    follow(page.get_by_role("button", name="Register and look at it"))
     assert page.get_by_role("status").inner_text() == "A real one is registered."
     assert page.locator("dd", has_text="v1.").is_visible()
     assert page.locator("dt", has_text="Signs client certificates").locator("xpath=following-sibling::dd[1]").inner_text() == "yes"
@@ -77,7 +77,7 @@ def test_a_lifetime_beyond_the_limit_is_refused_on_the_page(visit: Visits, live:
     page.goto(f"{live.base}/kubeconfig/demo")
     page.locator("form[data-download]").evaluate("form => { form.noValidate = true; }")
     page.get_by_label("Lifetime in minutes").fill("100000")
-    page.get_by_role("button", name="Download kubeconfig").click()
+    follow(page.get_by_role("button", name="Download kubeconfig"))
     assert "between 10 and 720 minutes" in page.get_by_role("alert").inner_text()
     assert page.get_by_label("Lifetime in minutes").input_value() == "100000"
 

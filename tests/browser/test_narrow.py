@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from fixtures.crowd import MANY, long
 from fixtures.live import Live
-from fixtures.visits import PLACES, Visits, unfold
+from fixtures.visits import PLACES, Visits, unfold, follow
 from playwright.sync_api import Page
 from rigs.chromium import Chromium
 
@@ -102,7 +102,7 @@ def test_a_preview_for_a_thousand_people_fits_a_phone(phones: Phones, live_and_c
     page.get_by_label("Group", exact=True).fill("local:" + long(f"g{0:024d}-", 64))
     page.get_by_label("Role", exact=True).fill(long("role-", 253))
     page.get_by_label("Namespaces").fill(" ".join(long(f"n{number}", 63).lower() for number in range(20)))
-    page.get_by_role("button", name="Show who gains what").click()
+    follow(page.get_by_role("button", name="Show who gains what"))
     assert page.get_by_role("heading", name=f"{MANY + 1} people gain it").count() == 1
     assert overhang(page) == []
 
@@ -110,9 +110,9 @@ def test_a_preview_for_a_thousand_people_fits_a_phone(phones: Phones, live_and_c
 def test_long_lists_come_in_pages(phones: Phones, live_and_crowded: Live) -> None:
     page = phones.open(live_and_crowded, "ada", "/mappings")
     assert page.locator("tbody tr").count() == 100
-    page.get_by_role("link", name="Next").click()
+    follow(page.get_by_role("link", name="Next"))
     assert "2 of 11" in page.locator(".pager").inner_text()
     page = phones.open(live_and_crowded, "ada", "/audit")
     assert page.locator("tbody tr").count() == 100
-    page.get_by_role("link", name="Older").click()
+    follow(page.get_by_role("link", name="Older"))
     assert page.locator("tbody tr").count() == 100
