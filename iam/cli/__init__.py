@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from iam import __version__
-from iam.cli import audit, clusters, config, database, demo, directories, mappings, people, serve
+from iam.cli import access, audit, clusters, config, database, demo, directories, mappings, people, serve
 from iam.cli.session import State
 from iam.errors import Misconfigured, Problem
 
@@ -23,16 +23,17 @@ def cli(context: click.Context, config: Path | None, as_json: bool) -> None:  # 
     context.obj = State(config, as_json)
 
 
-for group in (config.config, database.database, directories.directory, people.people, clusters.clusters, mappings.mappings, audit.audit):
+for group in (config.config, database.database, directories.directory, people.people, clusters.clusters, mappings.mappings):
     cli.add_command(group)
-for command in (serve.serve, serve.worker, directories.sync, clusters.reconcile, demo.demo, database.rotate_keys, people.kubeconfig):
+for command in (access.access, audit.audit, serve.serve, serve.worker, directories.sync, clusters.reconcile, demo.demo, database.rotate_keys, people.kubeconfig):
     cli.add_command(command)
 
 
 def main() -> None:
     """Run, and turn our own errors into one clear line each."""
     try:
-        cli(standalone_mode=False)
+        code = cli(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except Problem as problem:
         where = f"{problem.field}: " if problem.field else ""
         click.echo(f"Error: {where}{problem}", err=True)
@@ -46,5 +47,3 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)

@@ -71,5 +71,8 @@ class Connection(Protocol):
     def namespaces(self) -> tuple[str, ...]:
         """The cluster's namespaces, sorted. Raises Unavailable."""
 
+    def rbac(self) -> list[dict[str, Any]]:
+        """Every RBAC object of the cluster, as the API gives it. Raises Unavailable."""
+
     def roles(self) -> tuple[tuple[str, RoleRef], ...]:
         """(namespace or empty, role) of every role there is. Raises Unavailable."""

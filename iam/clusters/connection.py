@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from iam import log
 from iam.clusters.base import Applied, BindingStore, ProbeReport, Signer
@@ -59,6 +60,13 @@ class LiveConnection:
         """Sorted names."""
         return tuple(sorted(item["metadata"]["name"] for item in self._api.list("/api/v1/namespaces")))
 
+    def rbac(self) -> list[dict[str, Any]]:
+        """Four LISTs; items of a list carry no kind of their own, so it is put back."""
+        found = []
+        for kind in ("ClusterRole", "Role", "ClusterRoleBinding", "RoleBinding"):
+            found += [{"kind": kind, **item} for item in self._api.list(f"/apis/{RBAC_GROUP}/v1/{kind.lower()}s")]
+        return found
+
     def roles(self) -> tuple[tuple[str, RoleRef], ...]:
         """ClusterRoles first, then Roles by namespace."""
         base = f"/apis/{RBAC_GROUP}/v1"
@@ -83,6 +91,10 @@ class OfflineConnection:
     def namespaces(self) -> tuple[str, ...]:
         """The names that every cluster has."""
         return ("default",)
+
+    def rbac(self) -> list[dict[str, Any]]:
+        """What the file holds; the roles themselves are the cluster's own."""
+        return [binding.manifest("") for binding in self.bindings.owned().values()]
 
     def roles(self) -> tuple[tuple[str, RoleRef], ...]:
         """The user-facing roles that every cluster has."""

@@ -14,6 +14,7 @@ from iam.clusters.base import Connection
 from iam.clusters.connection import in_cluster_access
 from iam.errors import Conflict, Invalid, NotFound, Problem
 from iam.kube import names
+from iam.kube.authorizer import Snapshot
 from iam.kube.bindings import RoleRef
 from iam.kube.certificates import MIN_LIFETIME, read_ca
 from iam.kube.kubeconfig import Access, check_access, check_server
@@ -151,6 +152,12 @@ class Clusters:
             return connection.namespaces(), connection.roles()
         except Problem:
             return (), ()
+
+    def snapshot(self, actor: Actor, name: str) -> Snapshot:
+        """The cluster's own RBAC as it is now. Raises Unavailable."""
+        cluster = self.get(actor, name)
+        db.session.commit()
+        return Snapshot.from_documents(self.connection(cluster).rbac())
 
     def manifest(self, actor: Actor, name: str = "", roles: Sequence[RoleRef] = ()) -> str:
         """The least ServiceAccount and ClusterRole, with ``bind`` on the roles that are mapped (or given)."""

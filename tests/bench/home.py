@@ -22,7 +22,7 @@ MAPPINGS = 1_000
 GROUPS = 500
 CLUSTERS = 20
 GROUPS_OF_ME, GROUPS_EACH = 50, 5
-TIMES = 150
+TIMES = 120
 COOKIE, KEY = "kube_iam_session", "key-of-a-browser-session"
 
 

@@ -41,7 +41,7 @@ class Installation:
         self._folder.mkdir()
         self._config = self._folder / "settings.toml"
         values: dict[str, Any] = {
-            "database_url": ground.database(name), "secret_key": "k" * 40,
+            "instance": name, "database_url": ground.database(name), "secret_key": "k" * 40,
             "encryption_keys": [Fernet.generate_key().decode()], "directories": [LOCAL],
         }
         self._config.touch(mode=0o600)

@@ -7,7 +7,7 @@ from bench.issuing import issuing
 from bench.measure import in_turn, milliseconds
 from bench.table import Row, Target
 
-PAIRS = 120
+PAIRS = 100
 PACE = 0.13
 """Two certificates in this time: kube-controller-manager signs 20 a second, and this is about latency."""
 PAUSE = 0.001
@@ -17,7 +17,7 @@ def run(ground: Ground) -> list[Row]:
     """p50 and p95."""
     with issuing(ground, "kubeconfig") as both:
         ours, bare = both.ours(), both.bare(PAUSE)
-        in_turn(ours, bare, 10, pace=PACE)
+        in_turn(ours, bare, 8, pace=PACE)
         turns = in_turn(ours, bare, PAIRS, pace=PACE)
     anchor_is = "key, create, approve, read over one connection"
     return [

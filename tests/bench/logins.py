@@ -27,7 +27,7 @@ PEOPLE = 200
 GROUPS = 20
 GROUPS_EACH = 3
 PASSWORD = "correct horse battery"
-TURNS = 150
+TURNS = 80
 PROCESSES, THREADS = 2, 4
 """The anchor has as many processes as `iam serve` has by default."""
 SECONDS = 4.0
@@ -56,8 +56,7 @@ def run(ground: Ground) -> list[Row]:
         ]
         with installation.serve(worker=False) as port:
             browse = _browser(port, numbers)
-            for _ in range(PEOPLE):  # so that everybody is known, as on every day but the first
-                browse()
+            _let_everybody_in(port)
             whole = in_turn(browse, bare, TURNS)
             ours, anchor = _many(port, place)
     finally:
@@ -127,6 +126,15 @@ def _browser(port: int, numbers: Iterator[int]) -> Work:
             raise RuntimeError(f"POST /login: {answer.status} {body[:500]!r}")
 
     return log_in
+
+
+def _let_everybody_in(port: int) -> None:
+    """So that all people and groups are known, as on every day but the first."""
+    enter = _browser(port, iter(range(GROUPS)))
+    for _ in range(GROUPS):  # one at a time: these make the groups
+        enter()
+    clients = PROCESSES * THREADS
+    at_once([_browser(port, itertools.cycle(range(client, PEOPLE, clients))) for client in range(clients)], SECONDS)
 
 
 def _many(port: int, place: Place) -> tuple[float, float]:

@@ -74,8 +74,8 @@ def at_once(works: Sequence[Work], seconds: float, *, start_at: float = 0.0) -> 
     return ended
 
 
-def rate_at_once(ended: Sequence[float], seconds: float) -> float:
-    """Calls a second from the first end to the last one within `seconds`, so that the start costs neither side."""
-    first = min(ended)
-    counted = [moment - first for moment in ended if moment - first <= seconds]
-    return (len(counted) - 1) / max(counted)
+def rate_at_once(ended: Sequence[float], seconds: float, *, skip: float = 0.0) -> float:
+    """Calls a second from the first end on (or `skip` seconds later), so that a start costs and helps neither side."""
+    first = min(ended) + skip
+    counted = [moment - first for moment in ended if 0 <= moment - first <= seconds]
+    return (len(counted) - 1) / (max(counted) - min(counted))

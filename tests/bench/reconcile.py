@@ -50,7 +50,7 @@ def run(ground: Ground) -> list[Row]:
     return [
         Row(f"{BINDINGS} bindings from nothing", *created, "s", anchor_is, FASTER),
         Row(f"{BINDINGS} bindings unchanged", *unchanged, "s", anchor_is, FASTER),
-        Row(f"one person joins one group ({NAMESPACES} of {BINDINGS} change)", one_more, unchanged[1], "s", "kubectl apply, nothing changed"),
+        Row(f"one person joins a group: {NAMESPACES} of them change", one_more, unchanged[1], "s", "kubectl apply, nothing changed"),
     ]
 
 

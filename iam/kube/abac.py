@@ -1,0 +1,221 @@
+"""ABAC policy files as kube-apiserver reads and matches them.
+
+One JSON object a line (``abac.authorization.kubernetes.io/v1beta1``, or the older form without kind and version),
+comments with ``#`` and blank lines; the first line that matches allows, nothing denies. Sources:
+pkg/auth/authorizer/abac/abac.go, pkg/apis/abac/v0/conversion.go, pkg/apis/abac/v1beta1/conversion.go (1.36).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from iam.errors import Invalid
+from iam.kube.rbac import ALL, path_matches
+from iam.kube.requests import AUTHENTICATED, MASTERS, Decision, Request
+
+API_VERSION = "abac.authorization.kubernetes.io/v1beta1"
+KIND = "Policy"
+MAX_LINE_BYTES = 64 * 1024
+"""Go's bufio.Scanner, with which the API server reads the file, gives up on a longer line."""
+_SPEC = {
+    "user": "user", "group": "group", "readonly": "readonly", "namespace": "namespace", "resource": "resource", "apiGroup": "api_group",
+    "nonResourcePath": "non_resource_path",
+}
+_LEGACY = {"user", "group", "readonly", "resource", "namespace"}
+_NO_MATCH = Decision(allowed=False, reason="No policy matched.")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One line, as it means: ``*`` subjects are already ``system:authenticated``, empty legacy fields already ``*``."""
+
+    user: str = ""
+    group: str = ""
+    readonly: bool = False
+    namespace: str = ""
+    resource: str = ""
+    api_group: str = ""
+    non_resource_path: str = ""
+
+    def matches(self, request: Request) -> bool:
+        """Whether this line alone allows the request."""
+        return self._is_for(request) and (not self.readonly or request.is_read_only) and self._covers(request)
+
+    def _is_for(self, request: Request) -> bool:
+        if not self.user and not self.group:
+            return False
+        return (not self.user or self.user == request.user) and (not self.group or self.group in request.groups)
+
+    def _covers(self, request: Request) -> bool:
+        if request.path is not None:
+            return path_matches(self.non_resource_path, request.path)
+        return (
+            self.namespace in {ALL, request.namespace}
+            and self.resource in {ALL, request.resource}
+            and self.api_group in {ALL, request.api_group}
+        )
+
+    def render(self) -> str:
+        """The canonical line: always v1beta1, fields in the API's order, empty ones left out."""
+        spec = {json_name: getattr(self, name) for json_name, name in _SPEC.items() if getattr(self, name)}
+        return json.dumps({"apiVersion": API_VERSION, "kind": KIND, "spec": spec}, ensure_ascii=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a file: its number, its text, and its policy if it is not a comment or blank."""
+
+    number: int
+    text: str
+    policy: Policy | None = None
+
+
+def parse(text: str, source: str = "policy") -> list[Line]:
+    """Every line of a policy file. Raises Invalid for the first that the API server, or a reader, would stumble over."""
+    return list(lines(text, source))
+
+
+def lines(text: str, source: str = "policy") -> Iterator[Line]:
+    """Line by line, as ``parse``."""
+    if text.startswith("\ufeff"):
+        raise Invalid("%(where)s begins with a byte order mark; save it as UTF-8 without one.", field=f"{source}:1", where=source)
+    for number, raw in enumerate(text.split("\n"), start=1):
+        line = raw.removesuffix("\r")
+        stripped = line.strip()
+        is_policy = bool(stripped) and not stripped.startswith("#")
+        if stripped or number <= text.count("\n"):
+            yield Line(number, line, _parse_line(stripped, f"{source}:{number}") if is_policy else None)
+
+
+def _parse_line(text: str, where: str) -> Policy:
+    if len(text.encode("utf-8", "replace")) >= MAX_LINE_BYTES:
+        raise Invalid("The line is 64 KiB or longer, which the API server cannot read; split it.", field=where)
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Invalid("This is not JSON: %(why)s", field=where, why=str(error)[:100]) from None
+    if not isinstance(document, dict):
+        raise Invalid("A policy is a JSON object.", field=where)
+    if "apiVersion" not in document and "kind" not in document:
+        return _legacy(document, where)
+    if document.get("apiVersion") != API_VERSION:
+        raise Invalid("apiVersion should be %(right)s.", field=f"{where} apiVersion", right=API_VERSION)
+    if document.get("kind") != KIND:
+        raise Invalid("kind should be %(right)s.", field=f"{where} kind", right=KIND)
+    for name in document.keys() - {"apiVersion", "kind", "spec"}:
+        raise Invalid("Unknown field; known are %(known)s.", field=f"{where} {name}", known="apiVersion, kind, spec")
+    if not isinstance(document.get("spec"), dict):
+        raise Invalid("A policy needs a spec, which is an object.", field=f"{where} spec")
+    policy = Policy(**_fields(document["spec"], set(_SPEC), f"{where} spec."))
+    if ALL in {policy.user, policy.group}:
+        policy = replace(policy, user="", group=AUTHENTICATED)
+    return policy
+
+
+def _legacy(document: dict[str, Any], where: str) -> Policy:
+    """The unversioned form: no subject is everybody, no namespace or resource is all of them, any API group."""
+    policy = Policy(**_fields(document, _LEGACY, f"{where} "))
+    everybody = ALL in {policy.user, policy.group} or not (policy.user or policy.group)
+    return replace(
+        policy, api_group=ALL, namespace=policy.namespace or ALL, resource=policy.resource or ALL,
+        non_resource_path="" if policy.namespace or policy.resource else ALL,
+        user="" if everybody else policy.user, group=AUTHENTICATED if everybody else policy.group,
+    )
+
+
+def _fields(values: dict[str, Any], known: set[str], where: str) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise Invalid("Unknown field; known are %(known)s.", field=where + name, known=", ".join(sorted(known)))
+        if value is not None and not isinstance(value, bool if name == "readonly" else str):
+            raise Invalid("This is a %(kind)s.", field=where + name, kind="boolean" if name == "readonly" else "string")
+        if value is not None:
+            read[_SPEC[name]] = value
+    return read
+
+
+def render(policies: Iterable[Policy]) -> str:
+    """A file that kube-apiserver loads: canonical lines in the order given, each ended by a newline."""
+    return "".join(f"{policy.render()}\n" for policy in policies)
+
+
+_Subject = tuple[str, str]
+_Place = tuple[str, str, str]
+
+
+class _Grants:
+    """What the lines of one subject allow, by place: the number of the first such line."""
+
+    __slots__ = ("exact_paths", "path_prefixes", "places")
+
+    def __init__(self) -> None:
+        self.places: tuple[dict[_Place, int], dict[_Place, int]] = ({}, {})
+        """For any verb; for reading only."""
+        self.exact_paths: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        self.path_prefixes: tuple[dict[str, int], dict[str, int]] = ({}, {})
+
+    def add(self, policy: Policy, number: int) -> None:
+        which = int(policy.readonly)
+        self.places[which].setdefault((policy.namespace, policy.api_group, policy.resource), number)
+        self.exact_paths[which].setdefault(policy.non_resource_path, number)
+        if policy.non_resource_path.endswith(ALL):
+            self.path_prefixes[which].setdefault(policy.non_resource_path.rstrip(ALL), number)
+
+    def first(self, request: Request) -> int | None:
+        """The number of the first line that allows the request."""
+        best: int | None = None
+        for which in (0, 1) if request.is_read_only else (0,):
+            for number in self._numbers(request, which):
+                best = number if best is None or number < best else best
+        return best
+
+    def _numbers(self, request: Request, which: int) -> Iterator[int]:
+        if request.path is not None:
+            if request.path in self.exact_paths[which]:
+                yield self.exact_paths[which][request.path]
+            for length in range(len(request.path) + 1) if self.path_prefixes[which] else ():
+                number = self.path_prefixes[which].get(request.path[:length])
+                if number is not None:
+                    yield number
+            return
+        places = self.places[which]
+        for namespace in (request.namespace, ALL):
+            for api_group in (request.api_group, ALL):
+                for resource in (request.resource, ALL):
+                    number = places.get((namespace, api_group, resource))
+                    if number is not None:
+                        yield number
+
+
+class AbacAuthorizer:
+    """A whole file, indexed by subject: a decision costs the asker's own look-ups, however many lines there are."""
+
+    def __init__(self, numbered: Iterable[tuple[int, Policy]]) -> None:
+        self._by_subject: dict[_Subject, _Grants] = {}
+        for number, policy in numbered:
+            if policy.user or policy.group:
+                self._by_subject.setdefault((policy.user, policy.group), _Grants()).add(policy, number)
+
+    @classmethod
+    def from_lines(cls, found: Iterable[Line]) -> AbacAuthorizer:
+        """Over a parsed file."""
+        return cls((line.number, line.policy) for line in found if line.policy)
+
+    def decide(self, request: Request) -> Decision:
+        """The API server's own answer. ``system:masters`` is allowed before any policy is asked."""
+        if MASTERS in request.groups:
+            return Decision(allowed=True, reason=f"{MASTERS} may do everything", binding=MASTERS)
+        best: int | None = None
+        for group in ("", *request.groups):
+            for user in ("", request.user) if request.user else ("",):
+                grants = self._by_subject.get((user, group))
+                number = grants.first(request) if grants else None
+                if number is not None and (best is None or number < best):
+                    best = number
+        if best is None:
+            return _NO_MATCH
+        return Decision(allowed=True, reason=f"ABAC: allowed by line {best}", binding=f"line {best}")

@@ -1,0 +1,153 @@
+"""Who may do what: each role at each route, by page and by API; every refusal is an audit event and changes nothing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from fixtures.house import WHO, enter_all, mapping_id, person_id
+from fixtures.offline import events
+from fixtures.product import Browser, Product
+from fixtures.routes import API, OPEN, PAGES, ROLES, Route, routes_of
+from fixtures.stored import contents
+from iam.services.base import SCOPES
+from werkzeug.test import TestResponse
+
+
+def path_of(route: Route, product: Product, browser: Browser | None = None) -> str:
+    """The path with its ids filled in: somebody else's id, one's own token and session."""
+    path = route.path
+    if browser and "{token}" in path:
+        browser.post("/account/tokens", name="own", scopes=["read"], days="1")
+    account = browser.get("/account").text if browser and ("{token}" in path or "{session}" in path) else ""
+    for name, found in {
+        "person": person_id(product, "nico"), "mapping": mapping_id(product),
+        "token": next(iter(re.findall("/account/tokens/([0-9a-f]+)/revoke", account)), ""),
+        "session": next(iter(re.findall("/account/sessions/([0-9a-f]+)/end", account)), ""),
+    }.items():
+        path = path.replace(f"{{{name}}}", found)
+    return path
+
+
+def send(route: Route, product: Product, browser: Browser) -> TestResponse:
+    path = path_of(route, product, browser)
+    return browser.get(path) if route.method == "GET" else browser.post(path, **route.body)
+
+
+def call(route: Route, product: Product, headers: dict[str, str]) -> TestResponse:
+    body = route.body if route.method in {"POST", "PUT"} else None
+    return product.api(route.method, path_of(route, product), headers, body)
+
+
+def last_refusal(product: Product) -> tuple[str, str]:
+    """Who was refused last, and the result."""
+    event = events(product, action="access.denied", limit=1)[0]
+    return event.actor_name, event.result
+
+
+def test_every_route_has_its_line(product: Product) -> None:
+    assert OPEN | {route.key for route in (*PAGES, *API)} == set(routes_of(product))
+
+
+@pytest.mark.parametrize("route", PAGES, ids=str)
+def test_a_page_is_for(house: Product, route: Route) -> None:
+    browsers = enter_all(house)
+    answers, expected = {}, {}
+    for role in ROLES:
+        browser = browsers[WHO[role]]
+        if "{session}" in route.path:
+            house.logged_in(WHO[role])
+        before = contents(house, "audit_events", "sessions")
+        answer = send(route, house, browser)
+        answers[role], expected[role] = answer.status_code, route.status if role in route.allowed else 403
+        if role not in route.allowed:
+            assert last_refusal(house) == (WHO[role], "refused")
+            assert contents(house, "audit_events", "sessions") == before
+    assert answers == expected
+
+
+@pytest.mark.parametrize("route", API, ids=str)
+def test_the_api_is_for(house: Product, route: Route) -> None:
+    enter_all(house)
+    answers, expected = {}, {}
+    for role in ROLES:
+        headers = house.token(WHO[role], *SCOPES)
+        before = contents(house, "audit_events", "api_tokens")
+        answer = call(route, house, headers)
+        answers[role], expected[role] = answer.status_code, route.status if role in route.allowed else 403
+        if role not in route.allowed:
+            assert last_refusal(house) == (WHO[role], "refused")
+            assert answer.mimetype == "application/problem+json"
+            assert contents(house, "audit_events", "api_tokens") == before
+    assert answers == expected
+
+
+@pytest.mark.parametrize("route", [route for route in API if route.scope], ids=str)
+def test_a_token_needs_exactly_one_scope_for(house: Product, route: Route) -> None:
+    enter_all(house)
+    others = house.token("ada", *(scope for scope in SCOPES if scope != route.scope))
+    before = contents(house, "audit_events", "api_tokens")
+    assert call(route, house, others).status_code == 403
+    assert last_refusal(house) == ("ada", "refused")
+    assert contents(house, "audit_events", "api_tokens") == before
+    page = house.logged_in("ada").post("/account/tokens", name="the needed one", scopes=[route.scope], days="1").text
+    needed = re.search(r"kiam_[A-Za-z0-9_-]+", page)
+    assert needed
+    assert call(route, house, {"Authorization": f"Bearer {needed.group()}"}).status_code == route.status
+
+
+@pytest.mark.parametrize("route", API, ids=str)
+def test_the_api_takes_no_cookie(house: Product, route: Route) -> None:
+    browsers = enter_all(house)
+    before = contents(house, "audit_events")
+    answer = browsers["ada"].client.open(f"/api/v1{path_of(route, house)}", method=route.method, json=route.body or None)
+    assert answer.status_code == 401
+    assert contents(house, "audit_events") == before
+
+
+@pytest.mark.parametrize("path", ["/account/sessions/{session}/end", "/account/tokens/{token}/revoke"])
+def test_nobody_ends_what_is_somebody_elses(house: Product, path: str) -> None:
+    browsers = enter_all(house)
+    house.logged_in("erin")
+    theirs = path_of(Route("", path, frozenset()), house, browsers["erin"])
+    before = contents(house, "audit_events")
+    assert browsers["ada"].post(theirs).status_code == 404
+    assert contents(house, "audit_events") == before
+
+
+def test_a_person_sees_only_their_own_events(house: Product) -> None:
+    browsers = enter_all(house)
+    shown = browsers["erin"].get("/audit?actor=ada").text
+    assert "No such events" in shown
+    assert set(re.findall(r'class="mono" data-label="Who">([^<]*)<', browsers["erin"].get("/audit").text)) == {"erin"}
+    items = house.api("GET", "/audit", house.token("erin", "read")).get_json()["items"]
+    assert {event["actor_name"] for event in items} == {"erin"}
+
+
+def test_one_sees_oneself_and_nobody_else(house: Product) -> None:
+    browser = enter_all(house)["erin"]
+    assert browser.get(f"/people/{person_id(house, 'erin')}").status_code == 200
+    known, unknown = browser.get(f"/people/{person_id(house, 'ada')}"), browser.get("/people/nobody")
+    assert known.status_code == unknown.status_code == 403
+
+
+def test_without_access_there_is_nothing_to_download(house: Product) -> None:
+    browser = enter_all(house)["nico"]
+    for cluster in ("demo", "all", "spare", "no-such-cluster"):
+        assert browser.post(f"/kubeconfig/{cluster}", key="ours").status_code == 403
+        assert last_refusal(house) == ("nico", "refused")
+
+
+@pytest.mark.parametrize("role", ["person", "approver", "auditor"])
+def test_pages_offer_nothing_that_would_be_refused(house: Product, role: str) -> None:
+    browser = enter_all(house)[WHO[role]]
+    seen, waiting = set(), ["/"]
+    while waiting:
+        path = waiting.pop()
+        seen.add(path)
+        answer = browser.get(path)
+        assert answer.status_code == 200, path
+        links = set(re.findall(r'<a [^>]*href="(/[^"#?]*)', answer.text))
+        waiting += [link for link in links - seen if not link.startswith(("/api", "/static"))]
+        for action in re.findall(r'<form method="post"[^>]* action="([^"]*)"', answer.text):
+            assert action in {"/logout", "/preferences", "/account/tokens"} or action.startswith("/account/"), f"{action} on {path}"
