@@ -25,7 +25,9 @@ def cli(context: click.Context, config: Path | None, as_json: bool) -> None:  # 
 
 for group in (config.config, database.database, directories.directory, people.people, clusters.clusters, mappings.mappings):
     cli.add_command(group)
-for command in (access.access, audit.audit, serve.serve, serve.worker, directories.sync, clusters.reconcile, demo.demo, database.rotate_keys, people.kubeconfig):
+for group in (access.access, audit.audit):
+    cli.add_command(group)
+for command in (serve.serve, serve.worker, directories.sync, clusters.reconcile, demo.demo, database.rotate_keys, people.kubeconfig):
     cli.add_command(command)
 
 

@@ -36,17 +36,23 @@ PASSWORD = "kube-iam-demo"  # noqa: S105  # printed on the screen, good for loop
 CLUSTER = "demo"
 NAMESPACES = ("shop", "shop-staging")
 PEOPLE = (
-    ("erin", "Erin Engel", "engineers", "engineer: edit in shop"),
-    ("lee", "Lee Lindqvist", "leads", "team lead: admin in shop and shop-staging, approver"),
-    ("ada", "Ada Adeyemi", "administrators", "administrator: of kube-iam, and cluster-admin"),
-    ("aude", "Aude Aubert", "auditors", "auditor: sees everything, changes nothing"),
-    ("nico", "Nico Neumann", "", "newcomer: no access yet"),
+    ("erin", "Erin Engel", "engineers", "an engineer"),
+    ("lee", "Lee Lindqvist", "leads", "a team lead, and approver"),
+    ("ada", "Ada Adeyemi", "administrators", "an administrator of kube-iam"),
+    ("aude", "Aude Aubert", "auditors", "an auditor: sees everything, changes nothing"),
+    ("nico", "Nico Neumann", "", "a newcomer without access"),
 )
 MAPPINGS = (
     NewMapping("local:engineers", CLUSTER, "ClusterRole", "edit", ("shop",), note="Engineers work in shop."),
     NewMapping("local:leads", CLUSTER, "ClusterRole", "admin", NAMESPACES, note="Team leads run shop and its staging."),
     NewMapping("local:administrators", CLUSTER, "ClusterRole", "cluster-admin", note="The platform team."),
 )
+MAPPINGS_ON_YOUR_CLUSTER = (
+    NewMapping("local:engineers", CLUSTER, "ClusterRole", "view", ("default",), note="Engineers look at default."),
+    NewMapping("local:leads", CLUSTER, "ClusterRole", "edit", ("default",), note="Team leads work in default."),
+    NewMapping("local:administrators", CLUSTER, "ClusterRole", "view", note="The platform team looks everywhere."),
+)
+"""Nothing that a password everybody knows should open on a cluster that matters."""
 _SETTINGS = """\
 # Made by `iam demo`; delete this folder to start afresh.
 database_url = "sqlite:///{database}"
@@ -165,8 +171,13 @@ def _seed_cluster(ours: Services, actor: Actor, registration: Registration) -> N
             ours.clusters.renew(actor, registration)
         return
     ours.clusters.register(actor, registration)
-    for mapping in MAPPINGS:
+    for mapping in sample_mappings():
         ours.access.create(actor, mapping)
+
+
+def sample_mappings() -> tuple[NewMapping, ...]:
+    """What the sample groups hold, by whose cluster it is."""
+    return MAPPINGS_ON_YOUR_CLUSTER if os.environ.get("KUBECONFIG") else MAPPINGS
 
 
 def _introduce(port: int, about: str) -> None:
@@ -179,6 +190,9 @@ def _introduce(port: int, about: str) -> None:
     console.print(f"\n[bold]kube-iam[/bold] is at http://127.0.0.1:{port}")
     console.print(f"Cluster: {about}\n")
     console.print(table)
+    console.print()
+    for mapping in sample_mappings():
+        console.print(f"{mapping.group} -> {mapping.role_name} in {', '.join(mapping.namespaces) or 'the whole cluster'}")
     console.print("\nCtrl-C stops everything; the next start keeps the data.\n")
 
 

@@ -17,7 +17,7 @@ from iam.errors import Invalid, Problem
 from iam.kube.certificates import MAX_REQUEST_BYTES
 from iam.models import Cluster, Person
 from iam.services.access import Holding
-from iam.services.clusters import NONE, OFFLINE
+from iam.services.clusters import NONE
 from iam.services.credentials import Ask
 from iam.web.language import translated
 from iam.web.visitors import actor, login_required
@@ -40,8 +40,7 @@ class DownloadForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
 def index() -> str:
     """My access, cluster by cluster."""
     return render_template(
-        "home/index.html", access=_by_cluster(), credentials=services.current().credentials.own(actor()), person=_me(), OFFLINE=OFFLINE,
-        NONE=NONE,
+        "home/index.html", access=_by_cluster(), credentials=services.current().credentials.own(actor()), person=_me(), NONE=NONE
     )
 
 
