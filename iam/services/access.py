@@ -16,7 +16,7 @@ from iam.kube import names
 from iam.kube.bindings import Entitlement, RoleRef, Subject
 from iam.models import Cluster, Group, Mapping, Membership, Person, db
 from iam.services.audit import Audit, Event, Target
-from iam.services.base import READ, WRITE, Actor, World, transaction
+from iam.services.base import READ, WRITE, Actor, World, once_more, transaction
 from iam.services.clusters import role_ref
 from iam.services.lapses import membership_limit
 from iam.services.people import groups_named
@@ -108,6 +108,9 @@ class Access:
         target = Target("mapping", f"{command.group} -> {command.role_kind}/{command.role_name}", command.cluster)
         self._audit.require(actor, "administrator", scope=WRITE, target=target)
         cluster, directory, group_name = self._checked(command)
+        return once_more(lambda: self._create(actor, command, target, cluster, directory, group_name))
+
+    def _create(self, actor: Actor, command: NewMapping, target: Target, cluster: Cluster, directory: str, group_name: str) -> Mapping:
         with transaction():
             (group,) = groups_named(directory, {group_name})
             mapping = Mapping(

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy.exc import IntegrityError
 
 from iam.directory.base import Directory
 from iam.models import db
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from iam.clusters.base import Connection
     from iam.models import Cluster
 
+_T = TypeVar("_T")
 Scope = str
 READ, WRITE, KUBECONFIG = "read", "write", "kubeconfig"
 SCOPES = (READ, WRITE, KUBECONFIG)
@@ -59,6 +62,14 @@ class World:
     directories: Mapping[str, Directory]
     connect: Callable[[Cluster], Connection]
     vault: Vault
+
+
+def once_more(work: Callable[[], _T]) -> _T:
+    """Run a transaction; run it again if somebody inserted the same row at the same moment (a first login, twice)."""
+    try:
+        return work()
+    except IntegrityError:
+        return work()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
 from iam import log
@@ -91,7 +92,7 @@ class Credentials:
         try:
             person = self._person(actor)
             orders = self._orders(actor, person, ask)
-        except Invalid as problem:
+        except (Invalid, Unavailable) as problem:
             self._audit.failed(actor, Event.CREDENTIAL_ISSUED, Target("person", actor.name), problem)
             raise
         username = person.username
@@ -182,22 +183,28 @@ class Credentials:
             return problem
 
     def _archive(self, actor: Actor, orders: Sequence[_Order], issued: Sequence[tuple[str, Issued]], origin: str) -> None:
+        try:
+            with transaction():
+                self._still_allowed(actor)
+                self._record(actor, orders, issued, origin)
+        except IntegrityError:
+            raise Conflict("This key has just had a certificate; make a new key and a new signing request.") from None
+
+    def _record(self, actor: Actor, orders: Sequence[_Order], issued: Sequence[tuple[str, Issued]], origin: str) -> None:
         now = self._world.now()
-        with transaction():
-            self._still_allowed(actor)
-            for order, (request_name, certificate) in zip(orders, issued, strict=True):
-                db.session.add(
-                    Credential(
-                        fingerprint=certificate.fingerprint, person_id=actor.person_id, cluster_id=order.cluster_id,
-                        key_fingerprint=order.request.key_fingerprint, key_origin=origin, username=order.request.username,
-                        certificate_pem=certificate.pem.decode(), request_name=request_name,
-                        issued_at=now, expires_at=certificate.not_after,
-                    )
+        for order, (request_name, certificate) in zip(orders, issued, strict=True):
+            db.session.add(
+                Credential(
+                    fingerprint=certificate.fingerprint, person_id=actor.person_id, cluster_id=order.cluster_id,
+                    key_fingerprint=order.request.key_fingerprint, key_origin=origin, username=order.request.username,
+                    certificate_pem=certificate.pem.decode(), request_name=request_name,
+                    issued_at=now, expires_at=certificate.not_after,
                 )
-                self._audit.record(
-                    actor, Event.CREDENTIAL_ISSUED, Target("cluster", order.cluster, order.cluster),
-                    fingerprint=certificate.fingerprint, expires=certificate.not_after.isoformat(), key=origin, request=request_name,
-                )
+            )
+            self._audit.record(
+                actor, Event.CREDENTIAL_ISSUED, Target("cluster", order.cluster, order.cluster),
+                fingerprint=certificate.fingerprint, expires=certificate.not_after.isoformat(), key=origin, request=request_name,
+            )
 
     def _still_allowed(self, actor: Actor) -> None:
         """Signing takes a moment, in which a person may have been disabled."""

@@ -16,7 +16,7 @@ from iam.errors import Conflict, Invalid, NotFound, Problem, TooMany, Unauthenti
 from iam.kube import names
 from iam.models import Person, Session, db
 from iam.services.audit import Audit, Event, Target
-from iam.services.base import READ, WRITE, Actor, World, transaction
+from iam.services.base import READ, WRITE, Actor, World, once_more, transaction
 from iam.services.people import People
 from iam.services.throttle import Throttle
 
@@ -60,7 +60,7 @@ class Logins:
         db.session.rollback()  # no transaction stays open while the directory answers
         try:
             identity = directory.authenticate(username, password)
-            return self._start(visitor, identity, user_agent, forget_failures_of=account)
+            return once_more(lambda: self._start(visitor, identity, user_agent, forget_failures_of=account))
         except LoginRefused as refused:
             self._throttle.failed(account, visitor.address)
             raise self._refused(visitor, target, refused.reason) from None
@@ -86,7 +86,7 @@ class Logins:
             raise self._refused(visitor, target, "this browser did not start this login")
         try:
             login = directory.finish(redirect_uri, answer, transaction_of_browser)
-            return self._start(visitor, login.identity, user_agent, logout=login.logout)
+            return once_more(lambda: self._start(visitor, login.identity, user_agent, logout=login.logout))
         except LoginRefused as refused:
             raise self._refused(visitor, target, refused.reason) from None
         except (Conflict, Invalid) as problem:

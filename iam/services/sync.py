@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import selectinload
 
 from iam import log
@@ -73,11 +74,12 @@ class Sync:
             )
         }
         db.session.commit()  # no transaction stays open while the directory answers
+        asked_at = self._world.now()
         try:
             found = directory.lookup(known) if known else {}
         except Problem as problem:
             return self._stopped(actor, name, str(problem))
-        people = self._load(name)
+        people = [person for person in self._load(name) if person.subject in found and person.synced_at <= asked_at]
         lost = [person for person in people if not person.is_disabled and _is_lost(person, found)]
         if self._is_too_many(len(lost), sum(not person.is_disabled for person in people)) and not accept_removals:
             words = f"{len(lost)} of {len(people)} people would lose everything; look into it, then"
@@ -85,28 +87,36 @@ class Sync:
         return self._carry_out(actor, name, people, found)
 
     def _carry_out(self, actor: Actor, name: str, people: Sequence[Person], found: Mapping[str, Identity | None]) -> Synced:
-        gone = 0
-        for person in people:
-            if person.subject not in found:
-                continue  # came while we asked
-            identity = found[person.subject]
-            try:
-                with transaction():
-                    if identity is None:
-                        gone += not person.is_disabled
-                        self._people.lose(actor, person)
-                    else:
-                        self._people.remember(actor, identity)
-            except (Conflict, Invalid) as problem:
-                _log.warning("person not synced", directory=name, person=person.username, error=str(problem))
+        same = {person.id for person in people if _is_unchanged(person, found[person.subject])}
+        changed = [(person.id, person.username, found[person.subject]) for person in people if person.id not in same]
+        gone = sum(self._change(actor, name, *one) for one in changed)
+        now = self._world.now()
         with transaction():
+            for chunk in _chunks(sorted(same)):
+                db.session.execute(update(Person).where(Person.id.in_(chunk)).values(synced_at=now))
             state = self._state(name)
-            state.attempted_at = state.succeeded_at = self._world.now()
+            state.attempted_at = state.succeeded_at = now
             state.people = len(people)
             if state.alarm:
                 self._audit.record(actor, Event.SYNC_RESUMED, Target("directory", name))
                 state.alarm = ""
         return Synced(name, len(people), gone)
+
+    def _change(self, actor: Actor, name: str, person_id: str, username: str, identity: Identity | None) -> int:
+        """Bring one person in line, in a transaction of their own; 1 if they are newly gone."""
+        try:
+            with transaction():
+                if identity is not None:
+                    self._people.remember(actor, identity)
+                    return 0
+                person = db.session.get(Person, person_id)
+                is_news = person is not None and not person.is_disabled
+                if person is not None:
+                    self._people.lose(actor, person)
+                return int(is_news)
+        except (Conflict, Invalid, IntegrityError) as problem:
+            _log.warning("person not synced", directory=name, person=username, error=str(problem))
+            return 0
 
     def _stopped(self, actor: Actor, name: str, why: str) -> Synced:
         _log.error("sync stopped", directory=name, alarm=why)
@@ -137,7 +147,17 @@ class Sync:
 
 def _is_lost(person: Person, found: Mapping[str, Identity | None]) -> bool:
     """Gone, or suddenly without any group: a broken search base looks like either."""
-    if person.subject not in found:
-        return False
     identity = found[person.subject]
     return identity is None or (bool(person.groups) and not identity.groups)
+
+
+def _is_unchanged(person: Person, identity: Identity | None) -> bool:
+    """Whether the directory says what we know already; most people, at most times."""
+    return identity is not None and not person.is_disabled and (
+        person.username, person.display_name, person.email, person.manager, {group.name for group in person.groups}
+    ) == (identity.username, identity.display_name[:255], identity.email[:320], identity.manager[:512], identity.groups)
+
+
+def _chunks(ids: list[str], size: int = 500) -> Iterator[list[str]]:
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]

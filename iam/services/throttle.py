@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy import delete, select
-from sqlalchemy.exc import IntegrityError
 
 from iam.errors import TooMany
 from iam.models import FailedLogin, db
-from iam.services.base import World, transaction
+from iam.services.base import World, once_more, transaction
 
 
 class Throttle:
@@ -34,12 +34,7 @@ class Throttle:
     def failed(self, account: str, address: str) -> None:
         """Count a failure, in a transaction of its own."""
         for kind, value, _ in self._counters(account, address):
-            try:
-                with transaction():
-                    self._count(self._hash(kind, value))
-            except IntegrityError:  # another replica made the row at this moment
-                with transaction():
-                    self._count(self._hash(kind, value))
+            once_more(partial(self._count, self._hash(kind, value)))
 
     def succeeded(self, account: str) -> None:
         """Forget the account's failures, inside the caller's transaction."""
@@ -52,14 +47,15 @@ class Throttle:
 
     def _count(self, key: str) -> None:
         now = self._world.now()
-        row = db.session.scalar(select(FailedLogin).filter_by(key=key).with_for_update())
-        if row is None:
-            row = FailedLogin(key=key, count=0, window_ends_at=now)
-            db.session.add(row)
-        if row.window_ends_at <= now:
-            row.count = 0
-            row.window_ends_at = now + timedelta(minutes=self._limits.window_minutes)
-        row.count += 1
+        with transaction():
+            row = db.session.scalar(select(FailedLogin).filter_by(key=key).with_for_update())
+            if row is None:
+                row = FailedLogin(key=key, count=0, window_ends_at=now)
+                db.session.add(row)
+            if row.window_ends_at <= now:
+                row.count = 0
+                row.window_ends_at = now + timedelta(minutes=self._limits.window_minutes)
+            row.count += 1
 
     def _counters(self, account: str, address: str) -> list[tuple[str, str, int]]:
         return [("account", account, self._limits.per_account), ("address", address, self._limits.per_address)]
