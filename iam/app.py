@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -31,6 +32,7 @@ from iam.settings import Settings
 from iam.settings.directories import DirectorySettings, LdapSettings, LocalSettings
 
 MAX_REQUEST_BYTES = 1024 * 1024
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 Clock = Callable[[], datetime]
 
 
@@ -41,7 +43,7 @@ def utc_now() -> datetime:
 
 def create_app(settings: Settings, *, now: Clock = utc_now, check_schema: bool = True) -> Flask:
     """The application, ready to serve. Raises Misconfigured on a stale schema."""
-    app = Flask("iam", template_folder=str(folder("templates")), static_folder=None)
+    app = Flask("iam", template_folder=str(folder("templates")), static_folder=None, static_url_path="/static")
     log.configure(settings.log_level)
     configure(app, settings)
     db.init_app(app)
@@ -67,6 +69,9 @@ def configure(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         PREFERRED_URL_SCHEME="https" if settings.server.is_https else "http",
     )
+    host = urlsplit(settings.server.public_url).hostname or ""
+    if host in _LOOPBACK:  # a demo on one's own machine: no other name may reach it (DNS rebinding)
+        app.config["TRUSTED_HOSTS"] = list(_LOOPBACK)
     if settings.server.trusted_proxies:
         hops = settings.server.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
@@ -74,9 +79,10 @@ def configure(app: Flask, settings: Settings) -> None:
 
 def engine_options(settings: Settings) -> dict[str, object]:
     """A pool as large as the threads of one process, and connections that are tested before use."""
+    quiet: dict[str, object] = {"hide_parameters": True}  # no password hash in an error's text
     if settings.database_url.startswith("sqlite"):
-        return {}
-    return {"pool_pre_ping": True, "pool_size": settings.server.threads, "max_overflow": settings.server.threads}
+        return quiet
+    return quiet | {"pool_pre_ping": True, "pool_size": settings.server.threads, "max_overflow": -1}  # threads are the limit
 
 
 def wire(settings: Settings, now: Clock) -> World:

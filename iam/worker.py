@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
 from functools import partial
 
 from flask import Flask
@@ -17,11 +16,10 @@ from flask import Flask
 from iam import log, services
 from iam.models import db
 from iam.services.base import WORKER
-from iam.services.throttle import Throttle
+from iam.services.housekeeping import EVERY
 
 _log = log.get(__name__)
-_THREADS = 16
-_HOUSEKEEPING = timedelta(hours=1)
+_THREADS = 32
 
 
 class Worker:
@@ -34,7 +32,7 @@ class Worker:
         self._pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="worker")
         with app.app_context():
             self._services = services.current()
-        self._swept_at = self._services.world.now() - _HOUSEKEEPING
+        self._swept_at = self._services.world.now() - EVERY
 
     def stop(self) -> None:
         """Finish what runs, start nothing more."""
@@ -55,6 +53,7 @@ class Worker:
     def tick(self) -> None:
         """Hand out everything that is due now."""
         with self._app.app_context():
+            self._services.heartbeats.beat()
             clusters = self._services.reconciler.due()
             directories = self._services.sync.due()
         for name in clusters:
@@ -62,9 +61,9 @@ class Worker:
         for name in directories:
             self._start(f"directory {name}", partial(self._services.sync.run_if_alone, WORKER, name))
         now = self._services.world.now()
-        if now - self._swept_at >= _HOUSEKEEPING:
+        if now - self._swept_at >= EVERY:
             self._swept_at = now
-            self._start("housekeeping", lambda: Throttle(self._services.world).forget_old(now))
+            self._start("housekeeping", self._services.housekeeping.sweep)
 
     def wait(self) -> None:
         """Until everything that was handed out is done (tests, one-off runs)."""

@@ -6,7 +6,7 @@ from flask import Flask
 from flask_wtf.csrf import CSRFProtect
 
 from iam.api import access, clusters, me, people
-from iam.api.spec import spec
+from iam.api.spec import document, spec
 
 BLUEPRINTS = (me.routes, clusters.routes, access.routes, people.routes)
 
@@ -19,3 +19,4 @@ def attach(app: Flask) -> None:
         app.register_blueprint(blueprint, url_prefix="/api/v1")
     with app.app_context():
         spec.register(app)
+    app.add_url_rule("/api/v1/openapi.json", "openapi_v1", document)

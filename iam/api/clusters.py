@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint
 
 from iam import services
-from iam.api.shapes import ClusterChange, ClusterIn, ClusterOut, Clusters, CredentialIn, Done, Manifest, ReconcileOut, RunOut
+from iam.api.shapes import ClusterChange, ClusterIn, ClusterOut, Clusters, CredentialIn, Done, Manifest, ReconcileOut, RemovalQuery, RunOut
 from iam.api.spec import actor, answers, load_actor, spec
 from iam.models import Cluster
 from iam.services.clusters import Registration
@@ -52,9 +52,9 @@ def renew(name: str, json: CredentialIn) -> ClusterOut:
 
 @routes.delete("/clusters/<name>")
 @spec.validate(resp=answers(HTTP_200=Done), tags=["clusters"])
-def remove(name: str) -> Done:
+def remove(name: str, query: RemovalQuery) -> Done:
     """Forget a cluster without mappings."""
-    services.current().clusters.remove(actor(), name)
+    services.current().clusters.remove(actor(), name, leave_bindings=query.leave_bindings)
     return Done()
 
 

@@ -85,6 +85,12 @@ class ClusterChange(_In):
     max_lifetime_seconds: int
 
 
+class RemovalQuery(_In):
+    """For a cluster that exists no more."""
+
+    leave_bindings: bool = False
+
+
 class ReconcileOut(BaseModel):
     """How far reconciliation is."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from flask import g, request
@@ -40,16 +41,29 @@ spec = SpecTree(
     "flask",
     title="kube-iam",
     version=__version__,
-    path="api/v1",
-    filename="openapi.json",
+    path="openapi",  # the library leaves out every route below its own path
+    filename="v1.json",
     annotations=True,
+    mode="strict",
     before=_complain,
     page_templates={},
     security_schemes=[SecurityScheme(name="token", data=SecuritySchemeData(type=SecureType.HTTP, scheme="bearer"))],
     security={"token": []},
 )
 
-_WRONG = {f"HTTP_{status}": ProblemDetails for status in (401, 403, 404, 409, 422, 503)}
+def document() -> dict[str, Any]:
+    """The OpenAPI document; problems are application/problem+json in it as on the wire."""
+    described: dict[str, Any] = spec.spec
+    for path in described["paths"].values():
+        for operation in path.values():
+            for status, answer in operation.get("responses", {}).items():
+                content = answer.get("content", {})
+                if status >= "400" and "application/json" in content:
+                    content["application/problem+json"] = content.pop("application/json")
+    return described
+
+
+_WRONG = {f"HTTP_{status}": ProblemDetails for status in (400, 401, 403, 404, 409, 413, 422, 429, 503)}
 
 
 def answers(**good: Any) -> Response:
@@ -66,9 +80,29 @@ def load_actor() -> None:
     if found is None:
         problem = Unauthenticated("Send a token of yours as Authorization: Bearer ...; make one on the account page.")
         if key:
+            ours.logins.refuse_flood(visitor, Target("api", request.path))
             ours.audit.failed(visitor, Event.ACCESS_DENIED, Target("api", request.path), problem)
         raise problem
     g.actor = found
+    _require_json()
+
+
+def _require_json() -> None:
+    """A body, where there is one, is a JSON object; nothing is taken from forms."""
+    if request.method not in {"POST", "PUT"} or not (request.content_length or request.headers.get("Transfer-Encoding")):
+        return
+    if not request.is_json:
+        raise Invalid("Send JSON, with Content-Type: application/json.")
+    try:
+        body = request.get_json()
+    except RecursionError:
+        body = None
+    if not isinstance(body, dict):
+        raise Invalid("The body is a JSON object.")
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which no database takes
+        raise Invalid("There is a character in the body that is none.") from None
 
 
 def actor() -> Actor:

@@ -112,12 +112,13 @@ def manifest(state: State, name: str, roles: tuple[str, ...]) -> None:
 
 @clusters.command()
 @click.argument("name")
+@click.option("--leave-bindings", is_flag=True, help="The cluster exists no more.")
 @click.confirmation_option(prompt="Forget this cluster and its registration?")
 @pass_state
-def remove(state: State, name: str) -> None:
+def remove(state: State, name: str, leave_bindings: bool) -> None:  # noqa: FBT001
     """Forget a cluster without mappings."""
     with state.services() as (ours, actor):
-        ours.clusters.remove(actor, name)
+        ours.clusters.remove(actor, name, leave_bindings=leave_bindings)
     state.say(f"{name} is forgotten.", removed=name)
 
 

@@ -24,6 +24,7 @@ from iam.app import create_app, utc_now
 from iam.clusters.client import ApiServer
 from iam.clusters.throwaway import ControlPlane, assets, missing
 from iam.errors import Conflict, Invalid
+from iam.kube.bindings import plan
 from iam.kube.certificates import new_ca
 from iam.kube.kubeconfig import read as read_kubeconfig
 from iam.services import Services
@@ -69,24 +70,50 @@ auditor = ["local:auditors"]
 kind = "local"
 name = "local"
 title = "Demo people"
+username_prefix = "{prefix}"
 """
 
 
 @click.command()
-@click.option("--folder", type=click.Path(path_type=Path), default=Path(".run"), show_default=True, help="Where everything is kept.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where everything is kept; else .run, or .run/own for KUBECONFIG.")
 @click.option("--port", default=8000, show_default=True)
-def demo(folder: Path, port: int) -> None:
+def demo(folder: Path | None, port: int) -> None:
     """Try everything: a database, five people, a cluster, sample mappings."""
     _refuse_taken(port)
-    folder = folder.resolve()
+    folder = (folder or Path(".run/own" if on_own_cluster() else ".run")).resolve()
     os.environ[CONFIG_VARIABLE] = str(_settings_file(folder))
     os.environ["KUBE_IAM_SERVER__PORT"] = str(port)
     os.environ["KUBE_IAM_SERVER__PUBLIC_URL"] = f"http://127.0.0.1:{port}"
     with ExitStack() as stack:
         registration, about = _cluster(folder, stack)
-        _seed(registration)
-        _introduce(port, about)
+        password = _password(folder)
+        _seed(registration, password)
+        _introduce(port, about, password)
         _serve_until_stopped()
+        if on_own_cluster():
+            _take_bindings_off()
+
+
+def on_own_cluster() -> bool:
+    """Whether a cluster that matters was named; then names get a prefix, passwords are random, and bindings go at the end."""
+    return bool(os.environ.get("KUBECONFIG"))
+
+
+def _take_bindings_off() -> None:
+    app = create_app(settings.load())
+    with app.app_context():
+        ours, actor = services.current(), operator("demo")
+        store = ours.clusters.connection(ours.clusters.get(actor, CLUSTER)).bindings
+        applied = store.apply(plan({}, dict(store.owned())))
+    click.echo(f"{applied.changed} bindings taken off your cluster.")
+
+
+def _password(folder: Path) -> str:
+    path = folder / "password"
+    if on_own_cluster() and not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(12), "utf-8")
+    return path.read_text("utf-8") if path.exists() else PASSWORD
 
 
 def _serve_until_stopped() -> None:
@@ -104,7 +131,8 @@ def _settings_file(folder: Path) -> Path:
         path.touch(mode=0o600)
         path.write_text(
             _SETTINGS.format(
-                database=folder / "kube-iam.db", secret_key=secrets.token_urlsafe(48), encryption_key=Fernet.generate_key().decode()
+                database=folder / "kube-iam.db", secret_key=secrets.token_urlsafe(48), encryption_key=Fernet.generate_key().decode(),
+                prefix="demo:" if on_own_cluster() else "",
             ),
             "utf-8",
         )
@@ -150,7 +178,7 @@ def inlined(path: Path) -> str:
     return yaml.safe_dump(document)
 
 
-def _seed(registration: Registration) -> None:
+def _seed(registration: Registration, password: str) -> None:
     app = create_app(settings.load(), check_schema=False)
     log.configure("warning", json=False)
     schema.bring_up(app)
@@ -159,7 +187,7 @@ def _seed(registration: Registration) -> None:
         if not ours.accounts.exist():
             for username, name, groups, _about in PEOPLE:
                 ours.accounts.create(
-                    actor, username=username, password=PASSWORD, display_name=name, email=f"{username}@example.org",
+                    actor, username=username, password=password, display_name=name, email=f"{username}@example.org",
                     groups=frozenset(filter(None, [groups])),
                 )
         _seed_cluster(ours, actor, registration)
@@ -177,16 +205,16 @@ def _seed_cluster(ours: Services, actor: Actor, registration: Registration) -> N
 
 def sample_mappings() -> tuple[NewMapping, ...]:
     """What the sample groups hold, by whose cluster it is."""
-    return MAPPINGS_ON_YOUR_CLUSTER if os.environ.get("KUBECONFIG") else MAPPINGS
+    return MAPPINGS_ON_YOUR_CLUSTER if on_own_cluster() else MAPPINGS
 
 
-def _introduce(port: int, about: str) -> None:
+def _introduce(port: int, about: str, password: str) -> None:
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("log in as", "password", "who"):
         table.add_column(column)
     for username, _name, _groups, words in PEOPLE:
-        table.add_row(username, PASSWORD, words)
+        table.add_row(username, password, words)
     console.print(f"\n[bold]kube-iam[/bold] is at http://127.0.0.1:{port}")
     console.print(f"Cluster: {about}\n")
     console.print(table)

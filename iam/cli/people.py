@@ -9,7 +9,6 @@ import click
 
 from iam.cli.session import State, pass_state
 from iam.errors import Invalid
-from iam.services.base import Actor
 from iam.services.credentials import Ask
 
 
@@ -32,6 +31,18 @@ def create_admin(state: State, username: str, name: str, password_stdin: bool) -
             actor, username=username, password=password.rstrip("\n"), display_name=name, groups=frozenset({group})
         )
     state.say(f"{username} can log in through {directory} and is an administrator.", username=username, directory=directory)
+
+
+@people.command("set-password")
+@click.argument("username")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@pass_state
+def set_password(state: State, username: str, password_stdin: bool) -> None:  # noqa: FBT001
+    """Give a local account a new password."""
+    password = sys.stdin.readline() if password_stdin else click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    with state.services() as (ours, actor):
+        ours.accounts.set_password(actor, username=username, password=password.rstrip("\n"))
+    state.say(f"{username} has a new password.", username=username)
 
 
 @people.command("list")
@@ -82,16 +93,27 @@ def enable(state: State, username: str) -> None:
 def kubeconfig(state: State, username: str, clusters: tuple[str, ...], minutes: int | None, csr: Path | None, output: Path | None) -> None:
     """A kubeconfig for a person who has logged in before."""
     pem = _read(csr) if csr else b""
+    if output:
+        _write_secret(output, "")  # before anything is signed
     with state.services() as (ours, actor):
         person = ours.people.by_username(username)
-        on_behalf = Actor(name=actor.name, door=actor.door, person_id=person.id, roles=actor.roles)
-        handed = ours.credentials.issue(on_behalf, Ask(clusters, minutes * 60 if minutes is not None else None, pem))
+        ask = Ask(clusters, minutes * 60 if minutes is not None else None, pem, on_behalf_of=person.id)
+        handed = ours.credentials.issue(actor, ask)
     if output:
-        output.touch(mode=0o600)
-        output.write_text(handed.kubeconfig, "utf-8")
+        _write_secret(output, handed.kubeconfig)
         state.say(f"Written to {output}: {', '.join(handed.clusters)}.", output=str(output), expires=handed.expires)
     else:
         click.echo(handed.kubeconfig, nl=False)
+
+
+def _write_secret(path: Path, text: str) -> None:
+    """For its owner only, also where a file was there before. Raises Invalid."""
+    try:
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise Invalid("%(path)s cannot be written: %(why)s", field="--output", path=str(path), why=error.strerror) from None
 
 
 def _read(path: Path) -> bytes:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import click
@@ -17,6 +20,11 @@ from iam import log, schema
 from iam.cli.session import State
 from iam.settings import CONFIG_VARIABLE
 from iam.worker import Worker
+
+COUNTERS = "PROMETHEUS_MULTIPROC_DIR"
+STOP_SECONDS = 30
+MAX_PAUSE = 60.0
+_log = log.get(__name__)
 
 
 @click.command()
@@ -29,11 +37,12 @@ def serve(context: click.Context, host: str | None, port: int | None, with_worke
     state: State = context.obj
     settings = state.settings.server
     schema.require_current(state.app(check_schema=False))
+    if COUNTERS not in os.environ:  # the metrics library read it when it was imported, a moment ago: begin again with it
+        os.environ[COUNTERS] = tempfile.mkdtemp(prefix="kube-iam-metrics-")
+        os.execv(sys.executable, [sys.executable, "-m", "iam", *sys.argv[1:]])  # noqa: S606
     _hand_down(context)
     log.configure(state.settings.log_level)
-    counters = tempfile.TemporaryDirectory(prefix="kube-iam-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = counters.name
-    background = subprocess.Popen([sys.executable, "-m", "iam", "worker"]) if with_worker else None
+    background = _Supervised([sys.executable, "-m", "iam", "worker"]) if with_worker else None
     try:
         Granian(
             "iam.wsgi:application", factory=True, interface=Interfaces.WSGI, address=host or settings.host, port=port or settings.port,
@@ -41,9 +50,8 @@ def serve(context: click.Context, host: str | None, port: int | None, with_worke
         ).serve()
     finally:
         if background:
-            background.terminate()
-            background.wait()
-        counters.cleanup()
+            background.stop()
+        shutil.rmtree(os.environ[COUNTERS], ignore_errors=True)
 
 
 @click.command()
@@ -58,10 +66,38 @@ def worker(context: click.Context) -> None:
     running.run()
 
 
+class _Supervised:
+    """A child process that is started again, with growing pauses, however it ends."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+        self._stopping = threading.Event()
+        self._child = subprocess.Popen(command)  # noqa: S603  # ourselves
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def stop(self) -> None:
+        """End it for good."""
+        self._stopping.set()
+        self._child.terminate()
+        try:
+            self._child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+
+    def _watch(self) -> None:
+        pause = 1.0
+        while True:
+            started = time.monotonic()
+            code = self._child.wait()
+            if self._stopping.wait(pause):
+                return
+            pause = 1.0 if time.monotonic() - started > MAX_PAUSE else min(pause * 2, MAX_PAUSE)
+            _log.error("worker ended, starting it again", code=code)
+            self._child = subprocess.Popen(self._command)  # noqa: S603
+
+
 def _hand_down(context: click.Context) -> None:
     """Child processes read the settings themselves; tell them where."""
     config: Path | None = (context.parent or context).params.get("config")
     if config:
         os.environ[CONFIG_VARIABLE] = str(config.resolve())
-
-

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 from iam import log
 from iam.clusters.base import Applied
 from iam.clusters.client import ApiServer
-from iam.errors import Conflict, NotFound, Problem
+from iam.errors import Conflict, NotFound, Problem, Unavailable
 from iam.kube.bindings import API_VERSION, INSTANCE, MANAGED_BY, MANAGER, Binding, Plan
 
 BASE = f"/apis/{API_VERSION}"
@@ -26,11 +27,11 @@ class ApiBindingStore:
 
     def owned(self) -> Mapping[tuple[str, str], Binding]:
         """Two LIST requests, however many namespaces."""
-        found = [
-            Binding.from_manifest(item)
-            for kind in ("clusterrolebindings", "rolebindings")
-            for item in self._api.list(f"{BASE}/{kind}", self._selector)
-        ]
+        items = [item for kind in ("clusterrolebindings", "rolebindings") for item in self._api.list(f"{BASE}/{kind}", self._selector)]
+        try:
+            found = [Binding.from_manifest(item) for item in items]
+        except (KeyError, TypeError, AttributeError):
+            raise Unavailable("The cluster at %(server)s lists bindings that are none.", server=self._api.server) from None
         return {binding.key: binding for binding in found}
 
     def apply(self, plan: Plan) -> Applied:
@@ -86,7 +87,10 @@ class ApiBindingStore:
     def _ours(self, binding: Binding) -> dict[str, Any]:
         """The object as it is now, if its label still says that it is ours."""
         found = self._api.get(_path(binding))
-        labels = found["metadata"].get("labels") or {}
+        metadata = found.get("metadata")
+        if not isinstance(metadata, dict) or "uid" not in metadata:
+            raise Unavailable("The cluster at %(server)s lists bindings that are none.", server=self._api.server)
+        labels = metadata.get("labels") or {}
         if labels.get(MANAGED_BY) != MANAGER or labels.get(INSTANCE) != self._instance:
             raise Conflict("There is a %(kind)s %(name)s that is not ours.", kind=binding.kind, name=binding.name)
         return found
@@ -99,4 +103,4 @@ def _collection(binding: Binding) -> str:
 
 
 def _path(binding: Binding) -> str:
-    return f"{_collection(binding)}/{binding.name}"
+    return f"{_collection(binding)}/{quote(binding.name, safe='')}"

@@ -7,8 +7,9 @@ thousand bindings takes seconds. No redirect is followed and nothing is retried 
 from __future__ import annotations
 
 import json
+import ssl
 import tempfile
-from pathlib import Path
+import time
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -21,6 +22,9 @@ from iam.kube.kubeconfig import Access
 
 TIMEOUT_SECONDS = (3.0, 15.0)
 PAGE = 500
+MAX_ITEMS = 1_000_000
+REQUEST_SECONDS = 30.0
+"""For one whole request, however slowly the answer drips."""
 MAX_ANSWER = 64 * 1024 * 1024
 _log = log.get(__name__)
 
@@ -40,18 +44,12 @@ class ApiServer:
         configuration = kubernetes.Configuration()
         configuration.host = access.server
         configuration.verify_ssl = True
-        configuration.ca_cert_data = access.ca_pem or None
         configuration.retries = False
         configuration.connection_pool_maxsize = parallel
-        if access.certificate_pem and access.key_pem:
-            self._files = tempfile.TemporaryDirectory(prefix="kube-iam-")  # mode 0700, gone with this object
-            pair = Path(self._files.name, "pair.pem")
-            pair.touch(mode=0o600)
-            pair.write_text(access.certificate_pem + "\n" + access.key_pem, "utf-8")
-            configuration.cert_file = configuration.key_file = str(pair)
         self.server = access.server
         self.parallel = parallel
         self._client = kubernetes.ApiClient(configuration)
+        self._client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = _tls_context(access)
         self._headers = {"Accept": "application/json", "User-Agent": "kube-iam"}
         if access.token:
             self._headers["Authorization"] = f"Bearer {access.token}"
@@ -67,10 +65,16 @@ class ApiServer:
         while True:
             query = {"limit": str(PAGE)} | ({"labelSelector": label_selector} if label_selector else {})
             answer = self._request("GET", path, query=query | ({"continue": resume} if resume else {}))
-            items += answer.get("items") or ()
-            resume = (answer.get("metadata") or {}).get("continue") or ""
+            page, metadata = answer.get("items"), answer.get("metadata") or {}
+            is_list = str(answer.get("kind", "")).endswith("List") and isinstance(metadata, dict)
+            if not is_list or not isinstance(page, list | None) or not all(isinstance(item, dict) for item in page or ()):
+                raise self._nonsense(path)
+            items += page or []
+            before, resume = resume, str(metadata.get("continue") or "")
             if not resume:
                 return items
+            if resume == before or len(items) > MAX_ITEMS:
+                raise self._nonsense(path)
 
     def post(self, path: str, body: Object) -> Object:
         """Create."""
@@ -98,6 +102,10 @@ class ApiServer:
         """Give connections back."""
         self._client.rest_client.close()
 
+    def _nonsense(self, path: str) -> Unavailable:
+        words = "What answers at %(server)s is no Kubernetes API: %(path)s is not as it should be."
+        return Unavailable(words, server=self.server, path=path)
+
     def _request(self, method: str, path: str, body: Object | None = None, query: dict[str, str] | None = None) -> Object:
         url = self.server + path + ("?" + urlencode(query) if query else "")
         headers = self._headers | ({"Content-Type": "application/json"} if body is not None else {})
@@ -105,7 +113,7 @@ class ApiServer:
             answer = self._client.rest_client.request(  # type: ignore[no-untyped-call]
                 method, url, headers=headers, body=body, _request_timeout=TIMEOUT_SECONDS
             )
-            data = answer.response.read(MAX_ANSWER + 1, decode_content=True)
+            data = _whole(answer.response, time.monotonic() + REQUEST_SECONDS)
             answer.response.release_conn()
         except (urllib3.exceptions.HTTPError, kubernetes.ApiException, OSError) as error:
             _log.warning("cluster did not answer", server=self.server, method=method, path=path, error=_brief(error))
@@ -116,7 +124,7 @@ class ApiServer:
 
     def _read(self, method: str, path: str, status: int, data: bytes) -> Object:
         try:
-            document = json.loads(data) if len(data) <= MAX_ANSWER else None
+            document = json.loads(data)
         except (ValueError, RecursionError):
             document = None
         message = document.get("message") if isinstance(document, dict) else None
@@ -134,6 +142,30 @@ class ApiServer:
             "The cluster at %(server)s answered %(status)s where an object was expected: %(said)s",
             server=self.server, status=status, said=said,
         )
+
+
+def _tls_context(access: Access) -> ssl.SSLContext:
+    """Verified against the registered CA; our client certificate is in a file (mode 0600) only while it is loaded."""
+    context = ssl.create_default_context(cadata=access.ca_pem or None)
+    if access.certificate_pem and access.key_pem:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="kube-iam-") as pair:
+            pair.write(access.certificate_pem + "\n" + access.key_pem)
+            pair.flush()
+            context.load_cert_chain(pair.name)
+    return context
+
+
+def _whole(response: urllib3.BaseHTTPResponse, ends: float) -> bytes:
+    """The body, within the time and size that one answer may take."""
+    parts: list[bytes] = []
+    size = 0
+    while part := response.read1(1024 * 1024, decode_content=True):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_ANSWER or time.monotonic() > ends:
+            response.close()
+            raise urllib3.exceptions.ProtocolError("the answer timed out" if size <= MAX_ANSWER else "the answer is too large")
+    return b"".join(parts)
 
 
 def _why(error: Exception) -> str:

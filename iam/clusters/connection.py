@@ -35,7 +35,10 @@ class LiveConnection:
 
     def probe(self, bound_roles: Iterable[RoleRef]) -> ProbeReport:
         """Version, then each right, then one real certificate for a name that holds nothing."""
-        version = str(self._api.get("/version").get("gitVersion", ""))
+        version = str(self._api.get("/version").get("gitVersion") or "")
+        if not version:
+            raise Unavailable("What answers at %(server)s is no Kubernetes API: %(path)s is not as it should be.",
+                              server=self._api.server, path="/version")
         missing = tuple(self._missing_rights(bound_roles))
         if not self._signs_itself or missing:
             return ProbeReport(version, missing)

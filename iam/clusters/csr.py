@@ -38,11 +38,13 @@ class CsrSigner:
         """Create, approve, wait. Raises Unavailable when the cluster refuses, denies or does not sign."""
         name = f"kube-iam-{secrets.token_hex(10)}"
         created = self._api.post(PATH, _document(name, request, lifetime))
-        self._approve(created)
-        return Signed(self._wait(name), name)
+        try:
+            self._approve(name, created)
+            return Signed(self._wait(name), name)
+        except (AttributeError, KeyError, TypeError):
+            raise Unavailable("What the cluster returned is not a signing request.") from None
 
-    def _approve(self, created: dict[str, Any]) -> None:
-        name = created["metadata"]["name"]
+    def _approve(self, name: str, created: dict[str, Any]) -> None:
         created["status"] = {
             "conditions": [
                 {
@@ -63,7 +65,7 @@ class CsrSigner:
     def _wait(self, name: str) -> bytes:
         attempts = Retrying(
             retry=retry_if_result(lambda pem: pem is None),
-            wait=wait_exponential(multiplier=0.004, max=0.25),
+            wait=wait_exponential(multiplier=0.001, exp_base=1.5, max=0.25),
             stop=stop_after_delay(self._wait_seconds),
         )
         try:

@@ -33,8 +33,8 @@ class Identity:
 class Redirection:
     """Where to send the browser, and what to keep for its return (bound to that browser)."""
 
-    url: str
-    transaction: Mapping[str, str]
+    url: str = field(repr=False)
+    transaction: Mapping[str, str] = field(repr=False)
 
 
 class Step(Protocol):
@@ -102,7 +102,7 @@ class Login:
     """A finished redirect login: who, and what the logout at the provider will want to know."""
 
     identity: Identity
-    logout: Mapping[str, str] = field(default_factory=dict)
+    logout: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 Directory = PasswordDirectory | RedirectDirectory

@@ -122,6 +122,8 @@ class OidcDirectory:
         more = self._provider.userinfo(str(token.get("access_token") or ""))
         if more and more.get("sub") != claims["sub"]:
             raise LoginRefused("userinfo is about somebody else")
+        if "email" in claims:  # whether it is verified is for the same source to say
+            more = {name: value for name, value in more.items() if name != "email_verified"}
         return {**more, **claims}
 
     def _identity(self, claims: Claims) -> Identity:

@@ -5,7 +5,6 @@ Sources: OpenID Connect Discovery 1.0; RFC 8414; RFC 7517 (JWKS); RFC 7636 (PKCE
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +27,7 @@ _METADATA_SECONDS = 3600.0
 _KEYS_SECONDS = 3600.0
 _KEYS_AGAIN_SECONDS = 5.0
 """An unknown key id makes us fetch the keys again, but a flood of forged tokens no flood of requests."""
+_BROKEN_SECONDS = 3.0
 _MAX_ANSWER = 1024 * 1024
 
 
@@ -36,44 +36,56 @@ class Provider:
 
     def __init__(self, settings: OidcSettings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
-        self._metadata: dict[str, Any] = {}
-        self._metadata_until = 0.0
-        self._keys: KeySet | None = None
-        self._keys_read = 0.0
+        self._metadata: tuple[dict[str, Any], float] | None = None
+        """The document, and until when it is fresh; replaced whole, so threads need no lock."""
+        self._keys: tuple[KeySet, float] | None = None
+        self._broken_until = 0.0
 
     def metadata(self, step: Step = silent) -> Mapping[str, Any]:
         """The discovery document. Raises Unavailable when it is missing, foreign or unencrypted."""
-        with self._lock:
-            if time.monotonic() < self._metadata_until:
-                return self._metadata
-            url = self._settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
-            document = self._get(url)
-            step("discovery", url)
-            if document.get("issuer") != self._settings.issuer:
-                raise self._broken(f"discovery names another issuer: {document.get('issuer')!r}")
-            for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-                self._check_endpoint(name, document.get(name))
-            for name in ("userinfo_endpoint", "end_session_endpoint"):
-                if document.get(name):
-                    self._check_endpoint(name, document[name])
-            self._metadata = document
-            self._metadata_until = time.monotonic() + _METADATA_SECONDS
-            return document
+        known = self._metadata
+        if known and time.monotonic() < known[1]:
+            return known[0]
+        self._refuse_while_broken()
+        try:
+            document = self._discover(step)
+        except Unavailable:
+            self._broken_until = time.monotonic() + _BROKEN_SECONDS
+            raise
+        self._metadata = (document, time.monotonic() + _METADATA_SECONDS)
+        return document
+
+    def _discover(self, step: Step) -> dict[str, Any]:
+        url = self._settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
+        document = self._get(url)
+        step("discovery", url)
+        if document.get("issuer") != self._settings.issuer:
+            raise self._broken(f"discovery names another issuer: {document.get('issuer')!r}")
+        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+            self._check_endpoint(name, document.get(name))
+        for name in ("userinfo_endpoint", "end_session_endpoint"):
+            if document.get(name):
+                self._check_endpoint(name, document[name])
+        return document
 
     def keys(self, *, unknown_key: bool = False) -> KeySet:
         """The signing keys; ``unknown_key`` asks for a fresh copy."""
-        url = self.metadata()["jwks_uri"]
-        with self._lock:
-            age = time.monotonic() - self._keys_read
-            if self._keys is None or age > _KEYS_SECONDS or (unknown_key and age > _KEYS_AGAIN_SECONDS):
-                document = self._get(url)
-                try:
-                    self._keys = KeySet.import_key_set({"keys": [key for key in document.get("keys", ()) if _is_usable(key)]})
-                except (JoseError, ValueError, TypeError, KeyError) as error:
-                    raise self._broken(f"its keys cannot be read: {error}") from None
-                self._keys_read = time.monotonic()
-            return self._keys
+        known = self._keys
+        age = time.monotonic() - known[1] if known else float("inf")
+        if known and age <= _KEYS_SECONDS and not (unknown_key and age > _KEYS_AGAIN_SECONDS):
+            return known[0]
+        document = self._get(self.metadata()["jwks_uri"])
+        try:
+            keys = KeySet.import_key_set({"keys": [key for key in document.get("keys", ()) if _is_usable(key)]})
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            raise self._broken(f"its keys cannot be read: {error}") from None
+        self._keys = (keys, time.monotonic())
+        return keys
+
+    def _refuse_while_broken(self) -> None:
+        """A silent provider must not hold every thread: after a failure, a few seconds of saying so at once."""
+        if time.monotonic() < self._broken_until:
+            raise self._broken("it did not answer a moment ago")
 
     def authorization_url(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
         """Where to send the browser: code flow with PKCE S256."""

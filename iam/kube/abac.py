@@ -19,7 +19,8 @@ from iam.kube.requests import AUTHENTICATED, MASTERS, Decision, Request
 API_VERSION = "abac.authorization.kubernetes.io/v1beta1"
 KIND = "Policy"
 MAX_LINE_BYTES = 64 * 1024
-"""Go's bufio.Scanner, with which the API server reads the file, gives up on a longer line."""
+"""Go's bufio.Scanner, with which the API server reads the file, gives up on a line of this length (its newline not counted)."""
+_GO_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 _SPEC = {
     "user": "user", "group": "group", "readonly": "readonly", "namespace": "namespace", "resource": "resource", "apiGroup": "api_group",
     "nonResourcePath": "non_resource_path",
@@ -82,19 +83,20 @@ def lines(text: str, source: str = "policy") -> Iterator[Line]:
     """Line by line, as ``parse``."""
     if text.startswith("\ufeff"):
         raise Invalid("%(where)s begins with a byte order mark; save it as UTF-8 without one.", field=f"{source}:1", where=source)
+    ended = text.count("\n")
     for number, raw in enumerate(text.split("\n"), start=1):
+        if len(raw) * 4 >= MAX_LINE_BYTES and len(raw.encode("utf-8", "replace")) >= MAX_LINE_BYTES:
+            raise Invalid("The line is 64 KiB or longer, which the API server cannot read; split it.", field=f"{source}:{number}")
         line = raw.removesuffix("\r")
-        stripped = line.strip()
+        stripped = line.strip(_GO_SPACE)
         is_policy = bool(stripped) and not stripped.startswith("#")
-        if stripped or number <= text.count("\n"):
-            yield Line(number, line, _parse_line(stripped, f"{source}:{number}") if is_policy else None)
+        if stripped or number <= ended:
+            yield Line(number, line, _parse_line(line, f"{source}:{number}") if is_policy else None)
 
 
 def _parse_line(text: str, where: str) -> Policy:
-    if len(text.encode("utf-8", "replace")) >= MAX_LINE_BYTES:
-        raise Invalid("The line is 64 KiB or longer, which the API server cannot read; split it.", field=where)
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_unambiguous)
     except (ValueError, RecursionError) as error:
         raise Invalid("This is not JSON: %(why)s", field=where, why=str(error)[:100]) from None
     if not isinstance(document, dict):
@@ -113,6 +115,18 @@ def _parse_line(text: str, where: str) -> Policy:
     if ALL in {policy.user, policy.group}:
         policy = replace(policy, user="", group=AUTHENTICATED)
     return policy
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises ValueError where the API server reads something else: it merges repeated fields and replaces lone surrogates."""
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise ValueError(f"{name!r} stands there twice")
+        if isinstance(value, str):
+            value.encode()
+        values[name] = value
+    return values
 
 
 def _legacy(document: dict[str, Any], where: str) -> Policy:

@@ -22,6 +22,8 @@ from iam.errors import Invalid
 from iam.kube.certificates import UNREADABLE, read_ca_bundle
 
 MAX_BYTES = 256 * 1024
+MAX_ADDRESS = 500
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _USER_REFUSED = {
     "exec": "runs a program",
     "auth-provider": "runs a plug-in",
@@ -73,7 +75,7 @@ class Entry:
 def write(entries: Iterable[Entry], namespace_of: dict[str, str] | None = None) -> str:
     """The kubeconfig as YAML; the first cluster is current, contexts are called ``<user>@<cluster>``."""
     entries = list(entries)
-    return yaml.safe_dump(
+    return yaml.dump(
         {
             "apiVersion": "v1",
             "kind": "Config",
@@ -89,6 +91,7 @@ def write(entries: Iterable[Entry], namespace_of: dict[str, str] | None = None) 
                 for entry in entries
             ],
         },
+        Dumper=_Dumper,
         sort_keys=False,
     )
 
@@ -154,7 +157,7 @@ def check_server(server: str) -> str:
         is_fine = parts.scheme == "https" and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         is_fine = False
-    if not is_fine or not re.fullmatch(r"(?i)https://[^\s@?#\\\x00-\x20\x7f]+", server):
+    if not is_fine or len(server) > MAX_ADDRESS or not re.fullmatch(r"(?i)https://[^\s@?#\\\x00-\x20\x7f]+", server):
         raise Invalid("The server's address should look like https://host:6443.", field="server")
     return server.rstrip("/")
 

@@ -161,20 +161,24 @@ def read_binding(document: Mapping[str, Any]) -> RoleBinding:
 def aggregate(documents: Iterable[Mapping[str, Any]]) -> dict[RoleKey, Role]:
     """All roles by key. Where an aggregated ClusterRole has no rules yet, the union of those it selects, by name.
 
-    The API server decides by the stored rules, which its controller keeps; so stored rules win.
+    The API server decides by the stored rules, which its controller keeps; so stored rules win. A role that is selected
+    may itself be aggregated: like the controller, we go on until nothing changes.
     """
     documents = list(documents)
     roles = {role.key: role for role in map(read_role, documents)}
     selectable = sorted((one for one in documents if one["kind"] == "ClusterRole"), key=lambda one: str(one["metadata"]["name"]))
-    for document in documents:
-        rule = document.get("aggregationRule")
-        if rule and not document.get("rules"):
-            name = document["metadata"]["name"]
-            union: dict[PolicyRule, None] = {}
-            for other in selectable:
-                if other["metadata"]["name"] != name and _is_selected(other, rule):
-                    union |= dict.fromkeys(read_role(other).rules)
-            roles["ClusterRole", "", name] = Role(name, "", tuple(union))
+    chosen = {
+        one["metadata"]["name"]: [other["metadata"]["name"] for other in selectable if _is_selected(other, one["aggregationRule"])]
+        for one in selectable if one.get("aggregationRule") and not one.get("rules")
+    }
+    changed = bool(chosen)
+    while changed:
+        changed = False
+        for name, others in chosen.items():
+            union = dict.fromkeys(rule for other in others if other != name for rule in roles["ClusterRole", "", other].rules)
+            if union.keys() != set(roles["ClusterRole", "", name].rules):
+                roles["ClusterRole", "", name] = Role(name, "", tuple(union))
+                changed = True
     return roles
 
 

@@ -6,6 +6,7 @@ k8s.io/api/authorization/v1 and pkg/registry/authorization/util/helpers.go (how 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,10 @@ from iam.errors import Invalid
 READ_ONLY_VERBS = frozenset({"get", "list", "watch"})
 MASTERS = "system:masters"
 AUTHENTICATED = "system:authenticated"
+UNAUTHENTICATED = "system:unauthenticated"
 _SERVICE_ACCOUNT = "system:serviceaccount:"
+_LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_SERVICE_ACCOUNT_USER = re.compile(rf"{_SERVICE_ACCOUNT}({_LABEL}):{_LABEL}(?:\.{_LABEL})*")
 _RESOURCE_FIELDS = {"namespace", "verb", "group", "version", "resource", "subresource", "name", "fieldSelector", "labelSelector"}
 _SPEC_FIELDS = {"user", "groups", "uid", "extra", "resourceAttributes", "nonResourceAttributes"}
 
@@ -66,10 +70,10 @@ def with_implied_groups(user: str, groups: tuple[str, ...]) -> tuple[str, ...]:
     A review carries them already; a question by flags does not. Source: staging/src/k8s.io/apiserver
     pkg/authentication/serviceaccount/util.go and pkg/authentication/group/authenticated_group_adder.go.
     """
-    implied = [AUTHENTICATED] if user != "system:anonymous" else ["system:unauthenticated"]
-    if user.startswith(_SERVICE_ACCOUNT) and user.count(":") == 3:
-        namespace = user.split(":")[2]
-        implied = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", *implied]
+    implied = [UNAUTHENTICATED] if user == "system:anonymous" or UNAUTHENTICATED in groups else [AUTHENTICATED]
+    account = _SERVICE_ACCOUNT_USER.fullmatch(user)
+    if account:
+        implied = ["system:serviceaccounts", f"system:serviceaccounts:{account[1]}", *implied]
     return tuple(dict.fromkeys([*groups, *implied]))
 
 

@@ -4,12 +4,13 @@ from iam.models.audit import AuditEvent
 from iam.models.base import Base, UtcDateTime, db, new_id
 from iam.models.cluster import Cluster, ReconcileState
 from iam.models.credential import Credential
+from iam.models.heartbeat import Heartbeat
 from iam.models.mapping import Mapping
 from iam.models.person import Group, LocalAccount, Membership, Person
 from iam.models.session import ApiToken, FailedLogin, Session
 from iam.models.sync import SyncState
 
 __all__ = [
-    "ApiToken", "AuditEvent", "Base", "Cluster", "Credential", "FailedLogin", "Group", "LocalAccount", "Mapping",
+    "ApiToken", "AuditEvent", "Base", "Cluster", "Credential", "FailedLogin", "Group", "Heartbeat", "LocalAccount", "Mapping",
     "Membership", "Person", "ReconcileState", "Session", "SyncState", "UtcDateTime", "db", "new_id",
 ]

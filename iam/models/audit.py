@@ -17,6 +17,7 @@ class AuditEvent(Base):
     __tablename__ = "audit_events"
     __table_args__ = (
         Index("ix_audit_events_actor", "actor_name", "id"),
+        Index("ix_audit_events_actor_id", "actor_id", "id"),
         Index("ix_audit_events_action", "action", "id"),
         Index("ix_audit_events_target", "target_kind", "target_name", "id"),
     )

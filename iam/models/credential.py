@@ -20,7 +20,9 @@ class Credential(Base):
 
     fingerprint: Mapped[str] = mapped_column(String(64), primary_key=True)
     person_id: Mapped[str] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), index=True)
-    cluster_id: Mapped[str] = mapped_column(ForeignKey("clusters.id", ondelete="CASCADE"), index=True)
+    cluster_id: Mapped[str | None] = mapped_column(ForeignKey("clusters.id", ondelete="SET NULL"), index=True)
+    cluster_name: Mapped[str] = mapped_column(String(63))
+    """Kept when the cluster is forgotten, like the whole record: the certificate may still run."""
     key_fingerprint: Mapped[str] = mapped_column(String(64), index=True)
     """SHA-256 over the public key's SubjectPublicKeyInfo."""
     key_origin: Mapped[str] = mapped_column(String(8))
@@ -33,4 +35,4 @@ class Credential(Base):
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
     person: Mapped[Person] = relationship()
-    cluster: Mapped[Cluster] = relationship()
+    cluster: Mapped[Cluster | None] = relationship()

@@ -13,6 +13,8 @@ from iam.services.audit import Audit
 from iam.services.base import World
 from iam.services.clusters import Clusters
 from iam.services.credentials import Credentials
+from iam.services.heartbeats import Heartbeats
+from iam.services.housekeeping import Housekeeping
 from iam.services.login import Logins
 from iam.services.people import People
 from iam.services.reconcile import Reconciler
@@ -37,6 +39,8 @@ class Services:
     credentials: Credentials
     reconciler: Reconciler
     sync: Sync
+    heartbeats: Heartbeats
+    housekeeping: Housekeeping
 
     @classmethod
     def over(cls, world: World) -> Services:
@@ -49,6 +53,7 @@ class Services:
             world=world, audit=audit, people=people, accounts=Accounts(world, audit), logins=Logins(world, audit, people),
             tokens=Tokens(world, audit, people), clusters=clusters, access=access, credentials=Credentials(world, audit, access),
             reconciler=Reconciler(world, audit, clusters, access), sync=Sync(world, audit, people),
+            heartbeats=Heartbeats(world, audit), housekeeping=Housekeeping(world),
         )
 
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import joinedload
 
 from iam.errors import Conflict, Invalid, NotFound
@@ -18,12 +17,11 @@ from iam.models import Cluster, Group, Mapping, Membership, Person, db
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, once_more, transaction
 from iam.services.clusters import role_ref
-from iam.services.lapses import membership_limit
+from iam.services.memberships import count_now, counting, lapse_at
 from iam.services.people import groups_named
 from iam.services.wakeups import want_cluster
 
 MAX_NAMESPACES = 200
-_Query = TypeVar("_Query", bound="Select[*tuple[Any, ...]]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,8 @@ class Holding:
     namespaces: tuple[str, ...]
     group: str
     until: datetime | None
+    is_ours: bool = True
+    """False where the cluster itself learns the group: a certificate of ours does not carry it."""
 
 
 class Access:
@@ -140,30 +140,30 @@ class Access:
 
     def holdings(self, person: Person) -> list[Holding]:
         """What this person holds, one line a mapping, in one query."""
-        if person.is_disabled:
+        if not count_now(self._world, person):
             return []
-        limit = membership_limit(self._world.settings, person.directory, self._world.now())
-        if limit and person.synced_at <= limit:
-            return []
-        until = person.synced_at + (self._world.now() - limit) if limit else None
+        until = lapse_at(self._world, person)
         rows = db.session.scalars(
             select(Mapping)
             .join(Membership, and_(Membership.group_id == Mapping.group_id, Membership.person_id == person.id))
-            .join(Mapping.cluster).options(joinedload(Mapping.cluster), joinedload(Mapping.group))
+            .join(Mapping.cluster).options(joinedload(Mapping.cluster).joinedload(Cluster.reconcile), joinedload(Mapping.group))
             .order_by(Cluster.name, Mapping.role_name)
         )
         return [
-            Holding(row.cluster, role_ref(row.role_kind, row.role_name), tuple(row.namespaces), row.group.reference, until)
+            Holding(
+                row.cluster, role_ref(row.role_kind, row.role_name), tuple(row.namespaces), row.group.reference, until,
+                is_ours=row.subject_kind == "User",
+            )
             for row in rows
         ]
 
     def entitlements(self, cluster_id: str) -> Iterable[Entitlement]:
         """All that a cluster's bindings must grant now: two queries, however many people."""
-        users = self._effective(
+        users = (
             select(Mapping.id, Mapping.role_kind, Mapping.role_name, Mapping.namespaces, Person.username)
             .join(Membership, Membership.group_id == Mapping.group_id)
             .join(Person, Person.id == Membership.person_id)
-            .where(Mapping.cluster_id == cluster_id, Mapping.subject_kind == "User")
+            .where(Mapping.cluster_id == cluster_id, Mapping.subject_kind == "User", counting(self._world))
         )
         groups = (
             select(Mapping.id, Mapping.role_kind, Mapping.role_name, Mapping.namespaces, Group.name)
@@ -189,21 +189,12 @@ class Access:
             "mappings": db.session.scalar(select(func.count()).select_from(Mapping)) or 0,
         }
 
-    def _effective(self, query: _Query) -> _Query:
-        """Only people whose memberships count now: not disabled, of a configured directory, seen recently enough."""
-        counting: list[ColumnElement[bool]] = []
-        for directory in self._world.settings.directories:
-            limit = membership_limit(self._world.settings, directory.name, self._world.now())
-            here = Person.directory == directory.name
-            counting.append(and_(here, Person.synced_at > limit) if limit else here)
-        return query.where(Person.disabled_at.is_(None), or_(false(), *counting))
-
     def _members(self, directory: str, group_name: str) -> list[Person]:
         query = (
             select(Person).join(Membership, Membership.person_id == Person.id).join(Group, Group.id == Membership.group_id)
-            .where(Group.directory == directory, Group.name == group_name).order_by(Person.display_name)
+            .where(Group.directory == directory, Group.name == group_name, counting(self._world)).order_by(Person.display_name)
         )
-        return list(db.session.scalars(self._effective(query)))
+        return list(db.session.scalars(query))
 
     def _holders(self, cluster_id: str, command: NewMapping, besides: str = "") -> set[str]:
         """People who hold the role in all of the command's scopes through other mappings."""
@@ -212,7 +203,7 @@ class Access:
             .join(Membership, Membership.person_id == Person.id).join(Mapping, Mapping.group_id == Membership.group_id)
             .where(
                 Mapping.cluster_id == cluster_id, Mapping.role_kind == command.role_kind, Mapping.role_name == command.role_name,
-                Mapping.id != besides,
+                Mapping.id != besides, Mapping.subject_kind == command.subject_kind,
             )
         )
         held: dict[str, set[str]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from iam.directory.local import Account, new_hash
-from iam.errors import Conflict, Invalid
+from iam.errors import Conflict, Invalid, NotFound
 from iam.kube import names
 from iam.models import LocalAccount, db
 from iam.services.audit import Audit, Event, Target
@@ -41,6 +41,8 @@ class Accounts:
         self._audit.require(actor, "administrator", scope=WRITE)
         directory = self._local_directory()
         canonical = names.canonical_username(username)
+        if any("," in group for group in groups):
+            raise Invalid("A local group's name has no comma.", field="groups")
         with transaction():
             if SqlAccountStore().by_username(directory, canonical):
                 raise Conflict("There is a local account %(name)s already.", name=canonical)
@@ -52,6 +54,17 @@ class Accounts:
             )
             self._audit.record(actor, Event.ACCOUNT_CREATED, Target("account", canonical), groups=sorted(groups))
         return directory
+
+    def set_password(self, actor: Actor, *, username: str, password: str) -> None:
+        """A new password for a local account. Raises Invalid, NotFound."""
+        self._audit.require(actor, "administrator", scope=WRITE)
+        canonical = names.canonical_username(username)
+        with transaction():
+            row = db.session.scalar(select(LocalAccount).filter_by(directory=self._local_directory(), username=canonical))
+            if row is None:
+                raise NotFound("There is no local account %(name)s.", name=canonical)
+            row.password_hash = new_hash(password)
+            self._audit.record(actor, Event.ACCOUNT_CHANGED, Target("account", canonical), password="new")  # noqa: S106
 
     def exist(self) -> bool:
         """Whether there is any local account yet."""

@@ -7,16 +7,32 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn
 
-from sqlalchemy import select
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
 
 from iam import log
 from iam.errors import Forbidden, Invalid, Problem
+from iam.kube.names import printable
 from iam.models import AuditEvent, db
 from iam.services.base import READ, Actor, World, transaction
 from iam.settings import Role
 
 _log = log.get(__name__)
 PAGE = 100
+_PENDING = "audit events to log"
+_MAX_ID = 2**63 - 1
+
+
+@event.listens_for(Session, "after_commit")
+def _log_committed(session: Session) -> None:
+    """The log says what happened, so it waits for the commit."""
+    for facts in session.info.pop(_PENDING, ()):
+        _log.info("audit", **facts)
+
+
+@event.listens_for(Session, "after_rollback")
+def _forget(session: Session) -> None:
+    session.info.pop(_PENDING, None)
 
 
 class Event(StrEnum):
@@ -30,6 +46,7 @@ class Event(StrEnum):
     PERSON_DISABLED = "person.disabled"
     PERSON_ENABLED = "person.enabled"
     ACCOUNT_CREATED = "account.created"
+    ACCOUNT_CHANGED = "account.changed"
     SYNC_STOPPED = "sync.stopped"
     SYNC_RESUMED = "sync.resumed"
     TOKEN_CREATED = "token.created"
@@ -79,26 +96,26 @@ class Audit:
         self._now = world.now
 
     def record(
-        self, actor: Actor, event: Event, target: Target = NOTHING, *, result: str = "done", reason: str = "", **details: Any
+        self, actor: Actor, what: Event, target: Target = NOTHING, *, result: str = "done", reason: str = "", **details: Any
     ) -> None:
         """Add an event to the current transaction."""
-        db.session.add(
-            AuditEvent(
-                at=self._now(), action=event, result=result,
-                actor_id=actor.person_id, actor_name=actor.name[:255],
-                target_kind=target.kind, target_name=target.name[:255], cluster=target.cluster,
-                address=actor.address[:64], door=actor.door, request_id=actor.request_id[:64],
-                reason=reason[:500], details=details,
-            )
+        row = AuditEvent(
+            at=self._now(), action=what, result=result, actor_id=actor.person_id, actor_name=printable(actor.name, 255),
+            target_kind=target.kind, target_name=printable(target.name, 255), cluster=printable(target.cluster, 63),
+            address=printable(actor.address, 64), door=actor.door, request_id=printable(actor.request_id, 64),
+            reason=printable(reason, 500), details=details,
         )
-        _log.info("audit", action=str(event), result=result, actor=actor.name, target=target.name, cluster=target.cluster)
+        db.session.add(row)
+        db.session.info.setdefault(_PENDING, []).append(
+            {"action": row.action, "result": result, "actor": row.actor_name, "target": row.target_name, "cluster": row.cluster}
+        )
 
-    def failed(self, actor: Actor, event: Event, target: Target, problem: Problem, **details: Any) -> None:
+    def failed(self, actor: Actor, what: Event, target: Target, problem: Problem, **details: Any) -> None:
         """Record, in a transaction of its own, that something was tried and did not work."""
         result = "refused" if problem.status in {401, 403, 409, 422, 429} else "failed"
         db.session.rollback()
         with transaction():
-            self.record(actor, event, target, result=result, reason=str(problem), **details)
+            self.record(actor, what, target, result=result, reason=str(problem), **details)
 
     def refuse(self, actor: Actor, message: str, target: Target = NOTHING, **params: str) -> NoReturn:
         """Record a refusal and raise Forbidden."""
@@ -118,6 +135,8 @@ class Audit:
         self.require(actor, scope=READ)
         if not 1 <= wanted.limit <= 1000:
             raise Invalid("limit lies between 1 and 1000.", field="limit")
+        if wanted.before is not None and not 0 <= wanted.before <= _MAX_ID:
+            raise Invalid("before is the id of an event.", field="before")
         query = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(wanted.limit)
         if not actor.has("auditor", "administrator"):
             query = query.where(AuditEvent.actor_id == actor.person_id, AuditEvent.actor_id != "")

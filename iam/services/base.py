@@ -34,7 +34,7 @@ class Actor:
     person_id: str = ""
     display_name: str = ""
     roles: frozenset[Role] = frozenset()
-    scopes: frozenset[Scope] = frozenset(SCOPES)
+    scopes: frozenset[Scope] = frozenset()
     """What the credential in hand allows; a browser session allows everything the roles do."""
     address: str = ""
     request_id: str = ""
@@ -47,10 +47,10 @@ class Actor:
 
 def operator(name: str) -> Actor:
     """Whoever runs the command line beside the database: an administrator by virtue of being there."""
-    return Actor(name=f"operator:{name}", door="cli", roles=frozenset({"administrator", "auditor"}))
+    return Actor(name=f"operator:{name}", door="cli", roles=frozenset({"administrator", "auditor"}), scopes=frozenset(SCOPES))
 
 
-WORKER = Actor(name="kube-iam", door="worker", roles=frozenset({"administrator"}))
+WORKER = Actor(name="kube-iam", door="worker", roles=frozenset({"administrator"}), scopes=frozenset(SCOPES))
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,13 @@ class World:
 
 
 def once_more(work: Callable[[], _T]) -> _T:
-    """Run a transaction; run it again if somebody inserted the same row at the same moment (a first login, twice)."""
-    try:
-        return work()
-    except IntegrityError:
-        return work()
+    """Run a transaction; run it again, twice at the most, if somebody inserted the same row at the same moment (a first login, twice)."""
+    for _ in range(2):
+        try:
+            return work()
+        except IntegrityError:
+            continue
+    return work()
 
 
 @contextmanager

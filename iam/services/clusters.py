@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import joinedload
 
 from iam.clusters import manifests
 from iam.clusters.base import Connection
@@ -19,7 +20,7 @@ from iam.kube.bindings import RoleRef
 from iam.kube.certificates import MIN_LIFETIME, read_ca
 from iam.kube.kubeconfig import Access, check_access, check_server
 from iam.kube.kubeconfig import read as read_kubeconfig
-from iam.models import Cluster, Mapping, ReconcileState, db
+from iam.models import Cluster, Mapping, ReconcileState, Session, db
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.wakeups import want_cluster
@@ -105,17 +106,22 @@ class Clusters:
             self._audit.record(actor, Event.CLUSTER_CHANGED, _target(cluster), server=cluster.server)
         return self.probe(actor, command.name)
 
-    def remove(self, actor: Actor, name: str) -> None:
-        """Forget a cluster. Its mappings must be gone first, so that no binding of ours stays behind unseen."""
+    def remove(self, actor: Actor, name: str, *, leave_bindings: bool = False) -> None:
+        """Forget a cluster. Its mappings must be gone and reconciled first, so that no binding stays behind unseen.
+
+        ``leave_bindings`` is for a cluster that exists no more. The record of issued certificates is kept.
+        """
         self._audit.require(actor, "administrator", scope=WRITE, target=Target("cluster", name))
         with transaction():
             cluster = self._get(name)
             mapped = db.session.scalar(select(Mapping.id).where(Mapping.cluster_id == cluster.id).limit(1))
             if mapped:
                 raise Conflict("%(name)s still has mappings; remove them first, so that their bindings go.", name=name)
-            if cluster.reconcile.is_behind and cluster.reconcile.bindings:
-                raise Conflict("Bindings of ours are still on %(name)s; wait until it has been reconciled.", name=name)
-            self._audit.record(actor, Event.CLUSTER_REMOVED, _target(cluster))
+            state = cluster.reconcile
+            was_ever_used = state.wanted > 1
+            if was_ever_used and (state.is_behind or state.failures or state.bindings) and not leave_bindings:
+                raise Conflict("Bindings of ours may still be on %(name)s; wait until it has been reconciled.", name=name)
+            self._audit.record(actor, Event.CLUSTER_REMOVED, _target(cluster), leave_bindings=leave_bindings)
             db.session.delete(cluster)
 
     def probe(self, actor: Actor, name: str) -> Cluster:
@@ -123,9 +129,10 @@ class Clusters:
         self._audit.require(actor, "administrator", scope=WRITE, target=Target("cluster", name))
         cluster = self._get(name)
         bound = bound_roles(cluster)
-        db.session.commit()  # no transaction stays open while the cluster answers
         try:
-            report = self.connection(cluster).probe(bound).as_dict()
+            connection = self.connection(cluster)
+            db.session.commit()  # no transaction stays open while the cluster answers
+            report = connection.probe(bound).as_dict()
         except Problem as problem:
             report = {"version": "", "missing_rights": [], "signs": None, "problem": str(problem)}
         with transaction():
@@ -137,7 +144,7 @@ class Clusters:
     def list(self, actor: Actor) -> Sequence[Cluster]:
         """All clusters, by name."""
         self._audit.require(actor, "administrator", "auditor", scope=READ)
-        return db.session.scalars(select(Cluster).order_by(Cluster.name)).all()
+        return db.session.scalars(select(Cluster).options(joinedload(Cluster.reconcile)).order_by(Cluster.name)).all()
 
     def get(self, actor: Actor, name: str) -> Cluster:
         """Raises NotFound."""
@@ -149,15 +156,16 @@ class Clusters:
         cluster = self.get(actor, name)
         try:
             connection = self.connection(cluster)
+            db.session.commit()
             return connection.namespaces(), connection.roles()
         except Problem:
             return (), ()
 
     def snapshot(self, actor: Actor, name: str) -> Snapshot:
         """The cluster's own RBAC as it is now. Raises Unavailable."""
-        cluster = self.get(actor, name)
+        connection = self.connection(self.get(actor, name))
         db.session.commit()
-        return Snapshot.from_documents(self.connection(cluster).rbac())
+        return Snapshot.from_documents(connection.rbac())
 
     def manifest(self, actor: Actor, name: str = "", roles: Sequence[RoleRef] = ()) -> str:
         """The least ServiceAccount and ClusterRole, with ``bind`` on the roles that are mapped (or given)."""
@@ -182,6 +190,10 @@ class Clusters:
                     if sealed and not vault.is_current(sealed):
                         setattr(cluster, field, vault.seal(vault.open(sealed)))
                         count += 1
+            for session in db.session.scalars(select(Session).where(Session.logout.is_not(None), Session.ended_at.is_(None))):
+                if session.logout and not vault.is_current(session.logout):
+                    session.logout = vault.seal(vault.open(session.logout))
+                    count += 1
             self._audit.record(actor, Event.KEYS_ROTATED, count=count)
         return count
 

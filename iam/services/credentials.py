@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -13,7 +13,7 @@ from sqlalchemy.orm import joinedload
 
 from iam import log
 from iam.clusters.base import Signer
-from iam.errors import Conflict, Invalid, NotFound, Problem, Unavailable
+from iam.errors import Conflict, Invalid, Problem, Unavailable
 from iam.kube.certificates import (
     MIN_LIFETIME,
     Issued,
@@ -47,6 +47,8 @@ class Ask:
     """An own signing request; empty: we make the key, send it once and forget it."""
     key_path: str = ""
     """Where the person keeps the key of the CSR, for the kubeconfig to name."""
+    on_behalf_of: str = ""
+    """A person's id, where the operator of the command line asks for somebody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class _Order:
     signer: Signer
     lifetime: timedelta
     request: SigningRequest
-    key_pem: str
+    key_pem: str = field(repr=False)
 
 
 class Credentials:
@@ -90,15 +92,14 @@ class Credentials:
         """
         self._audit.require(actor, scope=KUBECONFIG)
         try:
-            person = self._person(actor)
+            person = self._person(actor, ask)
             orders = self._orders(actor, person, ask)
         except (Invalid, Unavailable) as problem:
             self._audit.failed(actor, Event.CREDENTIAL_ISSUED, Target("person", actor.name), problem)
             raise
-        username = person.username
+        username, person_id = person.username, person.id
         db.session.commit()  # no transaction stays open while clusters sign
-        issued = self._sign_all(actor, orders)
-        self._archive(actor, orders, issued, THEIRS if ask.csr_pem else OURS)
+        issued = self._sign_all(actor, person_id, orders, THEIRS if ask.csr_pem else OURS)
         entries = [
             Entry(order.cluster, order.server, order.ca_pem, username, certificate.pem.decode(), order.key_pem, ask.key_path)
             for order, (_, certificate) in zip(orders, issued, strict=True)
@@ -115,34 +116,39 @@ class Credentials:
             .order_by(Credential.expires_at.desc()).limit(100)
         ).all()
 
-    def _person(self, actor: Actor) -> Person:
-        person = db.session.get(Person, actor.person_id) if actor.person_id else None
+    def _person(self, actor: Actor, ask: Ask) -> Person:
+        if ask.on_behalf_of and actor.door != "cli":
+            self._audit.refuse(actor, "Only a person who may log in gets credentials.")
+        person = db.session.get(Person, ask.on_behalf_of or actor.person_id)
         if person is None or person.is_disabled:
             self._audit.refuse(actor, "Only a person who may log in gets credentials.")
         return person
 
     def _orders(self, actor: Actor, person: Person, ask: Ask) -> list[_Order]:
         clusters = self._chosen(actor, self._access.holdings(person), ask.clusters)
-        request, private = None, ""
-        if ask.csr_pem:
-            request = read_request(ask.csr_pem, person.username)
-            self._refuse_seen_key(request)
+        brought = self._brought_request(ask, person)
         orders = []
         for cluster in clusters:
-            if not request or not ask.csr_pem:
-                key = new_key()
-                request, private = new_request(key, person.username), key_pem(key).decode()
+            key = new_key()
             orders.append(
                 _Order(
                     cluster.id, cluster.name, cluster.server, cluster.ca_pem, self._world.connect(cluster).signer,
-                    _lifetime(cluster, ask.lifetime_seconds), request, private,
+                    _lifetime(cluster, ask.lifetime_seconds),
+                    brought or new_request(key, person.username), "" if brought else key_pem(key).decode(),
                 )
             )
         return orders
 
+    def _brought_request(self, ask: Ask, person: Person) -> SigningRequest | None:
+        if not ask.csr_pem:
+            return None
+        request = read_request(ask.csr_pem, person.username)
+        self._refuse_seen_key(request)
+        return request
+
     def _chosen(self, actor: Actor, holdings: Sequence[Holding], wanted: tuple[str, ...]) -> list[Cluster]:
         """The clusters to serve: those named, or all with access; each must be one where the person holds something."""
-        held = {holding.cluster.name: holding.cluster for holding in holdings}
+        held = {holding.cluster.name: holding.cluster for holding in holdings if holding.is_ours}
         for name in wanted:
             if name not in held:
                 self._audit.refuse(actor, "You have no access in the cluster %(name)s.", Target("cluster", name, name), name=name)
@@ -157,20 +163,21 @@ class Credentials:
         if db.session.scalar(select(Credential.fingerprint).filter_by(key_fingerprint=request.key_fingerprint).limit(1)):
             raise Invalid("This key has had a certificate before; make a new key and a new signing request.", field="csr")
 
-    def _sign_all(self, actor: Actor, orders: Sequence[_Order]) -> list[tuple[str, Issued]]:
+    def _sign_all(self, actor: Actor, person_id: str, orders: Sequence[_Order], origin: str) -> list[tuple[str, Issued]]:
+        """All certificates; what was signed is archived even if another cluster failed, for it exists."""
         if len(orders) == 1:
             results = [self._sign(orders[0])]
         else:
             with ThreadPoolExecutor(max_workers=8, thread_name_prefix="signing") as pool:
                 results = list(pool.map(self._sign, orders))
-        failed = False
-        for order, result in zip(orders, results, strict=True):
-            if isinstance(result, Problem):
-                failed = True
-                self._audit.failed(actor, Event.CREDENTIAL_ISSUED, Target("cluster", order.cluster, order.cluster), result)
+        signed = [(order, result) for order, result in zip(orders, results, strict=True) if not isinstance(result, Problem)]
+        self._archive(actor, person_id, signed, origin)
+        failed = [(order, result) for order, result in zip(orders, results, strict=True) if isinstance(result, Problem)]
+        for order, problem in failed:
+            self._audit.failed(actor, Event.CREDENTIAL_ISSUED, Target("cluster", order.cluster, order.cluster), problem)
         if failed:
-            raise next(result for result in results if isinstance(result, Problem))
-        return [result for result in results if not isinstance(result, Problem)]
+            raise failed[0][1]
+        return [result for _order, result in signed]
 
     def _sign(self, order: _Order) -> tuple[str, Issued] | Problem:
         try:
@@ -182,37 +189,37 @@ class Credentials:
         except Problem as problem:
             return problem
 
-    def _archive(self, actor: Actor, orders: Sequence[_Order], issued: Sequence[tuple[str, Issued]], origin: str) -> None:
+    def _archive(self, actor: Actor, person_id: str, signed: Sequence[tuple[_Order, tuple[str, Issued]]], origin: str) -> None:
         try:
             with transaction():
-                self._still_allowed(actor)
-                self._record(actor, orders, issued, origin)
+                for order, (request_name, certificate) in signed:
+                    self._record(actor, person_id, order, request_name, certificate, origin)
         except IntegrityError:
-            raise Conflict("This key has just had a certificate; make a new key and a new signing request.") from None
+            problem = Conflict("This key has just had a certificate; make a new key and a new signing request.")
+            fingerprints = [certificate.fingerprint for _order, (_name, certificate) in signed]
+            self._audit.failed(actor, Event.CREDENTIAL_ISSUED, Target("person", actor.name), problem, fingerprints=fingerprints)
+            raise problem from None
+        self._still_allowed(actor, person_id)
 
-    def _record(self, actor: Actor, orders: Sequence[_Order], issued: Sequence[tuple[str, Issued]], origin: str) -> None:
-        now = self._world.now()
-        for order, (request_name, certificate) in zip(orders, issued, strict=True):
-            db.session.add(
-                Credential(
-                    fingerprint=certificate.fingerprint, person_id=actor.person_id, cluster_id=order.cluster_id,
-                    key_fingerprint=order.request.key_fingerprint, key_origin=origin, username=order.request.username,
-                    certificate_pem=certificate.pem.decode(), request_name=request_name,
-                    issued_at=now, expires_at=certificate.not_after,
-                )
+    def _record(self, actor: Actor, person_id: str, order: _Order, request_name: str, certificate: Issued, origin: str) -> None:
+        db.session.add(
+            Credential(
+                fingerprint=certificate.fingerprint, person_id=person_id, cluster_id=order.cluster_id, cluster_name=order.cluster,
+                key_fingerprint=order.request.key_fingerprint, key_origin=origin, username=order.request.username,
+                certificate_pem=certificate.pem.decode(), request_name=request_name,
+                issued_at=self._world.now(), expires_at=certificate.not_after,
             )
-            self._audit.record(
-                actor, Event.CREDENTIAL_ISSUED, Target("cluster", order.cluster, order.cluster),
-                fingerprint=certificate.fingerprint, expires=certificate.not_after.isoformat(), key=origin, request=request_name,
-            )
+        )
+        self._audit.record(
+            actor, Event.CREDENTIAL_ISSUED, Target("cluster", order.cluster, order.cluster), person=order.request.username,
+            fingerprint=certificate.fingerprint, expires=certificate.not_after.isoformat(), key=origin, request=request_name,
+        )
 
-    def _still_allowed(self, actor: Actor) -> None:
-        """Signing takes a moment, in which a person may have been disabled."""
-        person = db.session.get(Person, actor.person_id, populate_existing=True)
-        if person is None:
-            raise NotFound("There is no such person.")
-        if person.is_disabled:
-            raise Conflict("You were disabled meanwhile.")
+    def _still_allowed(self, actor: Actor, person_id: str) -> None:
+        """Signing takes a moment, in which a person may have been disabled: the certificate is on record, not handed out."""
+        disabled_at = db.session.execute(select(Person.disabled_at).where(Person.id == person_id)).one_or_none()
+        if disabled_at is None or disabled_at[0] is not None:
+            self._audit.refuse(actor, "You were disabled meanwhile.", Target("person", actor.name))
 
 
 def _lifetime(cluster: Cluster, wanted: int | None) -> timedelta:

@@ -1,39 +1,47 @@
-"""One worker at a time for one thing, over all replicas."""
+"""One worker at a time for one thing, over all processes and replicas."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-import threading
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import text
 
 from iam.models import db
 
-_here: dict[str, threading.Lock] = {}
-
 
 @contextmanager
 def only_one(what: str) -> Iterator[bool]:
-    """Yields whether we are the one: a PostgreSQL advisory lock, on SQLite a lock in this process.
+    """Yields whether we are the one: a PostgreSQL advisory lock; on SQLite a locked file beside the database.
 
-    Two at once would do no harm (names are deterministic, applying is idempotent), only work twice.
+    A second run beside the first would apply what it read before, and so undo what the first has just done.
     """
-    if db.engine.dialect.name != "postgresql":
-        lock = _here.setdefault(what, threading.Lock())
-        mine = lock.acquire(blocking=False)
-        try:
-            yield mine
-        finally:
-            if mine:
-                lock.release()
+    digest = hashlib.sha256(f"kube-iam {what}".encode()).digest()
+    if db.engine.dialect.name == "postgresql":
+        key = int.from_bytes(digest[:8], signed=True)
+        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            mine = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}))
+            try:
+                yield mine
+            finally:
+                if mine:
+                    connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
         return
-    key = int.from_bytes(hashlib.sha256(f"kube-iam {what}".encode()).digest()[:8], signed=True)
-    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        mine = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}))
+    with (_folder() / f"{digest.hex()[:24]}.lock").open("w") as file:
         try:
-            yield mine
-        finally:
-            if mine:
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True  # closing the file lets go, however this process ends
+
+
+def _folder() -> Path:
+    database = db.engine.url.database
+    beside = Path(f"{database}.locks") if database and database != ":memory:" else Path(tempfile.gettempdir(), "kube-iam.locks")
+    beside.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return beside

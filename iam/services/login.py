@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from sqlalchemy import select, update
 
 from iam import log
 from iam.directory.base import Identity, LoginRefused, PasswordDirectory, RedirectDirectory, Redirection
-from iam.errors import Conflict, Invalid, NotFound, Problem, TooMany, Unauthenticated
+from iam.errors import Conflict, Invalid, NotFound, Problem, Unauthenticated
 from iam.kube import names
 from iam.models import Person, Session, db
 from iam.services.audit import Audit, Event, Target
-from iam.services.base import READ, WRITE, Actor, World, once_more, transaction
+from iam.services.base import READ, SCOPES, WRITE, Actor, World, once_more, transaction
 from iam.services.people import People
-from iam.services.throttle import Throttle
+from iam.services.throttle import Throttle, Throttled
 
 _log = log.get(__name__)
 _TOUCH = timedelta(minutes=1)
@@ -29,7 +29,7 @@ class Started:
     """A new session: the key goes into the cookie and nowhere else."""
 
     person: Person
-    key: str
+    key: str = field(repr=False)
 
 
 class Logins:
@@ -52,22 +52,18 @@ class Logins:
         account = f"{directory_name}:{_shown(username)}"
         visitor = replace(visitor, name=account)
         target = Target("directory", directory_name)
-        try:
-            self._throttle.check(account, visitor.address)
-        except TooMany as problem:
-            self._audit.failed(visitor, Event.LOGIN, target, problem)
-            raise
-        db.session.rollback()  # no transaction stays open while the directory answers
+        self._count_attempt(visitor, target, account)
         try:
             identity = directory.authenticate(username, password)
-            return once_more(lambda: self._start(visitor, identity, user_agent, forget_failures_of=account))
+            return once_more(lambda: self._start(visitor, identity, user_agent, counted_as=account))
         except LoginRefused as refused:
-            self._throttle.failed(account, visitor.address)
             raise self._refused(visitor, target, refused.reason) from None
         except (Conflict, Invalid) as problem:
             raise self._refused(visitor, target, str(problem), shown=problem) from None
-        except Problem as problem:
+        except Problem as problem:  # the directory is away, which is nobody's guess
             self._audit.failed(visitor, Event.LOGIN, target, problem)
+            with transaction():
+                self._throttle.give_back(account, visitor.address)
             raise
 
     def begin_redirect(self, directory_name: str, redirect_uri: str) -> Redirection:
@@ -82,6 +78,7 @@ class Logins:
         target = Target("directory", directory_name)
         visitor = replace(visitor, name=f"{directory_name}:?")
         directory = self._redirect_directory(directory_name)
+        self._count_attempt(visitor, target)
         if transaction_of_browser is None:
             raise self._refused(visitor, target, "this browser did not start this login")
         try:
@@ -105,6 +102,8 @@ class Logins:
             return None
         session, person = row
         idle_since = now - timedelta(minutes=self._world.settings.sessions.idle_minutes)
+        if person.directory not in self._world.directories:
+            return None
         if session.ended_at or session.ends_at <= now or session.last_used_at <= idle_since or person.is_disabled:
             return None
         if now - session.last_used_at > _TOUCH:
@@ -112,7 +111,7 @@ class Logins:
                 db.session.execute(update(Session).where(Session.id == session.id).values(last_used_at=now))
         return replace(
             visitor, name=person.username, display_name=person.display_name, person_id=person.id, session_id=session.id,
-            roles=self._people.roles_of(person),
+            roles=self._people.roles_of(person), scopes=frozenset(SCOPES),
         )
 
     def sessions(self, actor: Actor) -> Sequence[Session]:
@@ -148,17 +147,18 @@ class Logins:
             session.ended_at = session.ended_at or self._world.now()
             self._audit.record(actor, Event.LOGOUT, Target("session", session.id))
             directory = self._world.directories.get(session.person.directory)
-            hint = self._world.vault.open(session.logout) if session.logout else {}
+            sealed = session.logout
         if not isinstance(directory, RedirectDirectory):
             return None
         try:
+            hint = self._world.vault.open(sealed) if sealed else {}
             return directory.logout_url(hint, return_to)
         except Problem as problem:  # our own session is over; the provider's ends by itself
             _log.warning("no logout at the provider", directory=directory.name, error=str(problem))
             return None
 
     def _start(
-        self, visitor: Actor, identity: Identity, user_agent: str, *, logout: Mapping[str, str] | None = None, forget_failures_of: str = ""
+        self, visitor: Actor, identity: Identity, user_agent: str, *, logout: Mapping[str, str] | None = None, counted_as: str = ""
     ) -> Started:
         now = self._world.now()
         key = secrets.token_urlsafe(32)
@@ -170,15 +170,27 @@ class Logins:
             session = Session(
                 key_hash=_hash(key), person_id=person.id, created_at=now, last_used_at=now,
                 ends_at=now + timedelta(hours=self._world.settings.sessions.absolute_hours),
-                address=visitor.address[:64], user_agent=_shown(user_agent)[:255],
+                address=visitor.address[:64], user_agent=names.printable(user_agent, 255),
                 logout=self._world.vault.seal(dict(logout)) if logout else None,
             )
             db.session.add(session)
             person.last_login_at = now
-            if forget_failures_of:
-                self._throttle.succeeded(forget_failures_of)
+            self._throttle.give_back(counted_as, visitor.address)
             self._audit.record(replace(actor, person_id=person.id), Event.LOGIN, Target("directory", identity.directory))
         return Started(person, key)
+
+    def refuse_flood(self, visitor: Actor, target: Target) -> None:
+        """For doors that turn away what is no login: so many from one address, then no more is even recorded."""
+        self._count_attempt(visitor, target)
+
+    def _count_attempt(self, visitor: Actor, target: Target, account: str = "") -> None:
+        """Raises Throttled; the first refusal of a window is an event, the flood behind it is not."""
+        try:
+            self._throttle.attempt(account, visitor.address)
+        except Throttled as problem:
+            if problem.is_news:
+                self._audit.failed(visitor, Event.LOGIN, target, problem)
+            raise
 
     def _refused(self, visitor: Actor, target: Target, reason: str, shown: Problem | None = None) -> Problem:
         _log.info("login refused", directory=target.name, account=visitor.name, reason=reason)
@@ -203,4 +215,4 @@ def _shown(text: str) -> str:
     try:
         return names.canonical_username(text)
     except Invalid:
-        return "".join(char for char in text if char.isprintable())[:100]
+        return names.printable(text, 100)

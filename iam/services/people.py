@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import selectinload
 
 from iam.directory.base import Identity
 from iam.errors import Conflict, NotFound
@@ -14,7 +14,7 @@ from iam.kube import names
 from iam.models import ApiToken, Credential, Group, Membership, Person, Session, db
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
-from iam.services.lapses import membership_limit
+from iam.services.memberships import count_now, lapse_at
 from iam.services.wakeups import want_clusters_of_groups
 from iam.settings import Role
 
@@ -49,7 +49,7 @@ class People:
         now = self._world.now()
         person = db.session.scalar(select(Person).filter_by(directory=identity.directory, subject=identity.subject))
         if person is None:
-            self._claim_username(actor, identity.username, None)
+            self._claim_username(actor, identity, "")
             person = Person(
                 directory=identity.directory, subject=identity.subject, username=identity.username,
                 display_name=identity.display_name[:255], created_at=now, synced_at=now,
@@ -58,19 +58,20 @@ class People:
             db.session.flush()
             self._audit.record(actor, Event.PERSON_CREATED, _target(person), directory=identity.directory)
         elif person.username != identity.username:
-            self._claim_username(actor, identity.username, person)
+            self._claim_username(actor, identity, person.id)
             self._audit.record(actor, Event.PERSON_CHANGED, _target(person), username=[person.username, identity.username])
             person.username = identity.username
             want_clusters_of_groups([group.id for group in person.groups], now)
-        person.display_name, person.email, person.manager = identity.display_name[:255], identity.email[:320], identity.manager[:512]
-        was_stale = person.synced_at
+        person.display_name = names.printable(identity.display_name, 255) or identity.username
+        person.email, person.manager = names.printable(identity.email, 320), names.printable(identity.manager, 512)
+        lapsed = lapse_at(self._world, person)
         person.synced_at = now
         if person.disabled_reason == BY_DIRECTORY:
             person.disabled_at, person.disabled_reason = None, ""
             self._audit.record(actor, Event.PERSON_ENABLED, _target(person), reason="back in the directory")
             want_clusters_of_groups([group.id for group in person.groups], now)
-        elif was_stale < now:
-            self._wake_if_memberships_had_lapsed(person, was_stale)
+        elif lapsed and lapsed <= now:  # a login renews what time had ended, so the bindings are due again
+            want_clusters_of_groups([group.id for group in person.groups], now)
         self._set_groups(actor, person, identity.groups)
         return person
 
@@ -81,6 +82,8 @@ class People:
     def disable(self, actor: Actor, person_id: str) -> Person:
         """Shut a person out: sessions and tokens end now, bindings with the next reconcile."""
         self._audit.require(actor, "administrator", scope=WRITE, target=Target("person", person_id))
+        if actor.person_id == person_id:
+            raise Conflict("You cannot shut yourself out; ask another administrator.")
         with transaction():
             person = self._get(person_id)
             self._disable(actor, person, BY_ADMINISTRATOR, "by an administrator")
@@ -98,8 +101,9 @@ class People:
 
     def get(self, actor: Actor, person_id: str) -> Person:
         """Oneself, or anybody for administrators, approvers and auditors. Raises NotFound."""
-        if actor.person_id != person_id:
-            self._audit.require(actor, "administrator", "approver", "auditor", scope=READ, target=Target("person", person_id))
+        oneself = actor.person_id == person_id
+        looking: tuple[Role, ...] = () if oneself else ("administrator", "approver", "auditor")
+        self._audit.require(actor, *looking, scope=READ, target=Target("person", person_id))
         return self._get(person_id)
 
     def search(self, actor: Actor, text: str = "", page: int = 1) -> PeoplePage:
@@ -112,7 +116,8 @@ class People:
         total = db.session.scalar(select(func.count()).select_from(query.subquery())) or 0
         pages = max(1, -(-total // PAGE))
         page = min(max(1, page), pages)
-        people = db.session.scalars(query.order_by(Person.display_name, Person.id).limit(PAGE).offset((page - 1) * PAGE)).all()
+        query = query.options(selectinload(Person.groups)).order_by(Person.display_name, Person.id)
+        people = db.session.scalars(query.limit(PAGE).offset((page - 1) * PAGE)).all()
         return PeoplePage(people, total, page, pages)
 
     def by_username(self, username: str) -> Person:
@@ -124,6 +129,9 @@ class People:
 
     def roles_of(self, person: Person) -> frozenset[Role]:
         """Our own roles, by the settings' groups."""
+        given = self._world.settings.roles
+        if not count_now(self._world, person) or not (given.approver or given.administrator or given.auditor):
+            return frozenset({"person"})
         references = {
             f"{directory}:{name}"
             for directory, name in db.session.execute(
@@ -133,7 +141,6 @@ class People:
             )
         }
         roles: set[Role] = {"person"}
-        given = self._world.settings.roles
         for role, groups in (("approver", given.approver), ("administrator", given.administrator), ("auditor", given.auditor)):
             if references.intersection(groups):
                 roles.add(role)  # type: ignore[arg-type]  # mypy widens the literals of the tuple
@@ -153,27 +160,22 @@ class People:
             if name != identity.directory and len(prefix) > len(own) and identity.username.startswith(prefix):
                 raise Conflict("Usernames that begin with %(prefix)s belong to another directory.", prefix=prefix)
 
-    def _claim_username(self, actor: Actor, username: str, claimant: Person | None) -> None:
+    def _claim_username(self, actor: Actor, identity: Identity, claimant_id: str) -> None:
         """A name is free when nobody has it and no certificate in that name still runs for somebody else."""
-        claimant_id = claimant.id if claimant else ""
+        username = identity.username
         running = db.session.scalar(
             select(Credential.fingerprint).where(
                 Credential.username == username, Credential.person_id != claimant_id, Credential.expires_at > self._world.now()
             ).limit(1)
         )
-        holder = db.session.scalar(select(Person).where(Person.username == username, Person.id != claimant_id))
+        is_other = or_(Person.directory != identity.directory, Person.subject != identity.subject)
+        holder = db.session.scalar(select(Person).where(Person.username == username, Person.id != claimant_id, is_other))
         if running or (holder and not holder.is_disabled):
             raise Conflict("The username %(name)s still belongs to somebody else; an administrator can sort this out.", name=username)
         if holder:
             holder.username = f"{username}#{holder.id}"[:255]
             self._audit.record(actor, Event.PERSON_CHANGED, _target(holder), username=[username, holder.username])
             db.session.flush()
-
-    def _wake_if_memberships_had_lapsed(self, person: Person, last_seen_at: datetime) -> None:
-        """A login renews memberships that time had ended (OIDC), so their bindings are due again."""
-        limit = membership_limit(self._world.settings, person.directory, self._world.now())
-        if limit and last_seen_at <= limit:
-            want_clusters_of_groups([group.id for group in person.groups], self._world.now())
 
     def _disable(self, actor: Actor, person: Person, reason: str, words: str) -> None:
         now = self._world.now()

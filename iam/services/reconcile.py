@@ -76,10 +76,10 @@ class Reconciler:
     def plan(self, actor: Actor, cluster_name: str) -> Plan:
         """What a run would do, without doing it. Raises Unavailable."""
         self._audit.require(actor, "administrator", "auditor", scope=READ, target=Target("cluster", cluster_name))
-        cluster = self._state(cluster_name).cluster
+        store = self._clusters.connection(self._state(cluster_name).cluster).bindings
         desired = self.desired(cluster_name)
-        db.session.commit()
-        return plan(desired, dict(self._clusters.connection(cluster).bindings.owned()))
+        db.session.commit()  # no transaction stays open while the cluster answers
+        return plan(desired, dict(store.owned()))
 
     def run(self, actor: Actor, cluster_name: str) -> Outcome | None:
         """Bring one cluster in line; None when another worker is at it."""
@@ -88,20 +88,26 @@ class Reconciler:
             return self._run(actor, cluster_name) if mine else None
 
     def _run(self, actor: Actor, cluster_name: str) -> Outcome:
+        """What is found is read before what is desired: a change in between is then applied, not undone."""
         state = self._state(cluster_name)
-        aim, cluster = state.wanted, state.cluster
-        desired = self.desired(cluster_name)
-        db.session.commit()  # no transaction stays open while the cluster answers
-        todo = Plan()
+        aim, todo, applied, count, error = state.wanted, Plan(), Applied(0), 0, ""
         try:
-            store = self._clusters.connection(cluster).bindings
-            todo = plan(desired, dict(store.owned()))
+            store = self._clusters.connection(state.cluster).bindings
+            db.session.commit()  # no transaction stays open while the cluster answers
+            found = dict(store.owned())
+            desired = self.desired(cluster_name)
+            db.session.commit()
+            count, todo = len(desired), plan(desired, found)
             applied = Applied(0) if todo.is_empty else store.apply(todo)
             error = "; ".join(applied.errors[:3])
         except Problem as problem:
-            applied, error = Applied(0), str(problem)
+            error = str(problem)
+        except Exception as bug:  # noqa: BLE001  # must show and wait, not spin unseen
+            _log.exception("reconcile failed", cluster=cluster_name, error=type(bug).__name__)
+            error = f"The reconcile failed by our own mistake ({type(bug).__name__}); see the log."
+            db.session.rollback()
         with transaction():
-            self._note(actor, self._state(cluster_name), aim, todo, applied, len(desired), error)
+            self._note(actor, self._state(cluster_name), aim, todo, applied, count, error)
         return Outcome(cluster_name, todo, error)
 
     def _note(self, actor: Actor, state: ReconcileState, aim: int, todo: Plan, applied: Applied, bindings: int, error: str) -> None:
@@ -118,7 +124,7 @@ class Reconciler:
                 self._audit.record(actor, Event.CLUSTER_AWAY, target, result="failed", reason=error)
             state.failures += 1
             state.error = error[:500]
-            state.next_attempt_at = now + self._pause(state.failures)
+            state.next_attempt_at = None if state.wanted > aim else now + self._pause(state.failures)
             _log.warning("reconcile failed", cluster=target.name, failures=state.failures, error=error)
         else:
             state.failures, state.error, state.next_attempt_at = 0, "", None

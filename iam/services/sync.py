@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import selectinload
 
 from iam import log
 from iam.directory.base import Identity, PasswordDirectory
 from iam.errors import Conflict, Invalid, NotFound, Problem
+from iam.kube import names
 from iam.models import Person, SyncState, db
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
@@ -79,6 +80,9 @@ class Sync:
             found = directory.lookup(known) if known else {}
         except Problem as problem:
             return self._stopped(actor, name, str(problem))
+        except Exception as error:  # noqa: BLE001  # our own mistake must show and wait, not spin unseen
+            _log.exception("sync failed", directory=name, error=type(error).__name__)
+            return self._stopped(actor, name, f"The sync failed by our own mistake ({type(error).__name__}); see the log.")
         people = [person for person in self._load(name) if person.subject in found and person.synced_at <= asked_at]
         lost = [person for person in people if not person.is_disabled and _is_lost(person, found)]
         if self._is_too_many(len(lost), sum(not person.is_disabled for person in people)) and not accept_removals:
@@ -114,7 +118,7 @@ class Sync:
                 if person is not None:
                     self._people.lose(actor, person)
                 return int(is_news)
-        except (Conflict, Invalid, IntegrityError) as problem:
+        except (Conflict, Invalid, SQLAlchemyError) as problem:
             _log.warning("person not synced", directory=name, person=username, error=str(problem))
             return 0
 
@@ -153,9 +157,13 @@ def _is_lost(person: Person, found: Mapping[str, Identity | None]) -> bool:
 
 def _is_unchanged(person: Person, identity: Identity | None) -> bool:
     """Whether the directory says what we know already; most people, at most times."""
-    return identity is not None and not person.is_disabled and (
-        person.username, person.display_name, person.email, person.manager, {group.name for group in person.groups}
-    ) == (identity.username, identity.display_name[:255], identity.email[:320], identity.manager[:512], identity.groups)
+    if identity is None or person.is_disabled or identity.groups != {group.name for group in person.groups}:
+        return False
+    known = (person.username, person.display_name, person.email, person.manager)
+    return known == (
+        identity.username, names.printable(identity.display_name, 255) or identity.username,
+        names.printable(identity.email, 320), names.printable(identity.manager, 512),
+    )
 
 
 def _chunks(ids: list[str], size: int = 500) -> Iterator[list[str]]:

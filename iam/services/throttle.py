@@ -1,4 +1,8 @@
-"""Slowing down guessing: failures counted per account and per address, in the database that all replicas share."""
+"""Slowing down guessing: attempts counted before they are made, in the database that all replicas share.
+
+Counted per account and address together (so that a stranger cannot lock somebody out), per account from anywhere,
+and per address; a success gives the attempt back.
+"""
 
 from __future__ import annotations
 
@@ -7,58 +11,78 @@ import hmac
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from iam.errors import TooMany
 from iam.models import FailedLogin, db
 from iam.services.base import World, once_more, transaction
 
+FROM_ANYWHERE = 5
+"""An account may be tried this many times as often from all addresses together as from one."""
+
+
+class Throttled(TooMany):
+    """Too many; ``is_news`` for the first refusal of a window, the one that is recorded."""
+
+    def __init__(self, retry_after: int, *, is_news: bool) -> None:
+        self.is_news = is_news
+        super().__init__("Too many failed logins. Try again in %(retry_after)d s.", retry_after=retry_after)
+
 
 class Throttle:
-    """Counts failures; a success forgets the account's, never the address's."""
+    """Counts attempts in windows. The keys are keyed hashes, not names."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._limits = world.settings.throttle
         self._key = world.settings.secret_key.get_secret_value().encode()
 
-    def check(self, account: str, address: str) -> None:
-        """Raises TooMany, saying when to come back. The same for names that exist and names that do not."""
-        now = self._world.now()
-        for kind, value, limit in self._counters(account, address):
-            row = db.session.get(FailedLogin, self._hash(kind, value))
-            if row and row.window_ends_at > now and row.count >= limit:
-                seconds = max(1, int((row.window_ends_at - now).total_seconds()))
-                raise TooMany("Too many failed logins. Try again in %(retry_after)d s.", retry_after=seconds)
+    def attempt(self, account: str, address: str) -> None:
+        """Count an attempt, then raise Throttled if it is one too many. The same for names that do not exist."""
+        over: list[tuple[datetime, int]] = []
+        for key, limit in self._counters(account, address):
+            count, ends = once_more(partial(self._bump, key))
+            if count > limit:
+                over.append((ends, count - limit))
+        if over:
+            seconds = max(1, int((max(ends for ends, _ in over) - self._world.now()).total_seconds()))
+            raise Throttled(seconds, is_news=min(excess for _, excess in over) == 1)
 
-    def failed(self, account: str, address: str) -> None:
-        """Count a failure, in a transaction of its own."""
-        for kind, value, _ in self._counters(account, address):
-            once_more(partial(self._count, self._hash(kind, value)))
-
-    def succeeded(self, account: str) -> None:
-        """Forget the account's failures, inside the caller's transaction."""
-        db.session.execute(delete(FailedLogin).where(FailedLogin.key == self._hash("account", account)))
+    def give_back(self, account: str, address: str) -> None:
+        """The attempt was no failure; inside the caller's transaction."""
+        for key, _limit in self._counters(account, address):
+            db.session.execute(
+                update(FailedLogin).where(FailedLogin.key == key, FailedLogin.count > 0).values(count=FailedLogin.count - 1)
+            )
 
     def forget_old(self, now: datetime) -> None:
         """Drop windows that are over (housekeeping)."""
         with transaction():
             db.session.execute(delete(FailedLogin).where(FailedLogin.window_ends_at < now))
 
-    def _count(self, key: str) -> None:
+    def _bump(self, key: str) -> tuple[int, datetime]:
         now = self._world.now()
+        counting = FailedLogin.key == key
         with transaction():
-            row = db.session.scalar(select(FailedLogin).filter_by(key=key).with_for_update())
-            if row is None:
-                row = FailedLogin(key=key, count=0, window_ends_at=now)
-                db.session.add(row)
-            if row.window_ends_at <= now:
-                row.count = 0
-                row.window_ends_at = now + timedelta(minutes=self._limits.window_minutes)
-            row.count += 1
+            found = db.session.execute(
+                update(FailedLogin).where(counting, FailedLogin.window_ends_at > now).values(count=FailedLogin.count + 1)
+            )
+            if not found.rowcount:  # type: ignore[attr-defined]  # an UPDATE gives a cursor result
+                db.session.execute(delete(FailedLogin).where(counting, FailedLogin.window_ends_at <= now))
+                db.session.add(FailedLogin(key=key, count=1, window_ends_at=now + timedelta(minutes=self._limits.window_minutes)))
+                db.session.flush()
+            row = db.session.execute(select(FailedLogin.count, FailedLogin.window_ends_at).where(counting)).one()
+        return row[0], row[1]
 
-    def _counters(self, account: str, address: str) -> list[tuple[str, str, int]]:
-        return [("account", account, self._limits.per_account), ("address", address, self._limits.per_address)]
+    def _counters(self, account: str, address: str) -> list[tuple[str, int]]:
+        limits = self._limits
+        counters = [("address", address, limits.per_address)]
+        if account:
+            counters += [
+                ("account here", f"{account}\0{address}", limits.per_account),
+                ("account", account, limits.per_account * FROM_ANYWHERE),
+            ]
+        return [(self._hash(kind, value), limit) for kind, value, limit in counters]
 
     def _hash(self, kind: str, value: str) -> str:
         return hmac.new(self._key, f"{kind}\0{value}".encode(), hashlib.sha256).hexdigest()

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from iam.errors import Conflict, Invalid, NotFound
 from iam.models import ApiToken, Person, db
@@ -41,18 +42,24 @@ class Tokens:
             raise Invalid("Choose at least one scope out of %(scopes)s.", field="scopes", scopes=", ".join(SCOPES))
         if not 1 <= days <= MAX_DAYS:
             raise Invalid("A token lives between 1 and %(most)s days.", field="days", most=MAX_DAYS)
-        now = self._world.now()
         key = PREFIX + secrets.token_urlsafe(32)
+        try:
+            return self._create(actor, name, scopes, days, key), key
+        except IntegrityError:
+            raise Conflict("You have a token called %(name)s already.", name=name) from None
+
+    def _create(self, actor: Actor, name: str, scopes: Sequence[str], days: int, key: str) -> ApiToken:
+        now = self._world.now()
         with transaction():
-            if db.session.scalar(select(ApiToken.id).filter_by(person_id=actor.person_id, name=name)):
-                raise Conflict("You have a token called %(name)s already.", name=name)
+            ended = or_(ApiToken.expires_at <= now, ApiToken.revoked_at.is_not(None))
+            db.session.execute(delete(ApiToken).where(ApiToken.person_id == actor.person_id, ApiToken.name == name, ended))
             token = ApiToken(
                 key_hash=_hash(key), person_id=actor.person_id, name=name, scopes=sorted(set(scopes)), created_at=now,
                 expires_at=now + timedelta(days=days),
             )
             db.session.add(token)
             self._audit.record(actor, Event.TOKEN_CREATED, Target("token", name), scopes=token.scopes, days=days)
-        return token, key
+        return token
 
     def list(self, actor: Actor) -> Sequence[ApiToken]:
         """One's own tokens that still work, the newest first."""
@@ -82,7 +89,7 @@ class Tokens:
         if row is None:
             return None
         token, person = row
-        if token.revoked_at or token.expires_at <= now or person.is_disabled:
+        if token.revoked_at or token.expires_at <= now or person.is_disabled or person.directory not in self._world.directories:
             return None
         if token.last_used_at is None or now - token.last_used_at > _TOUCH:
             with transaction():

@@ -20,6 +20,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from iam.errors import Misconfigured
 from iam.settings.directories import DirectorySettings
@@ -148,6 +150,17 @@ class Settings(BaseSettings):
         if len(key.get_secret_value()) < 32:
             raise ValueError("is shorter than 32 characters; make one with `iam config new-key`")
         return key
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        try:
+            known = make_url(url).drivername in {"sqlite", "postgresql+psycopg"}
+        except (ArgumentError, ValueError):
+            known = False
+        if not known:
+            raise ValueError("should look like postgresql+psycopg://user@host/name or sqlite:///path")
+        return url
 
     @field_validator("encryption_keys")
     @classmethod

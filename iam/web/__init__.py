@@ -13,22 +13,24 @@ from flask_wtf import CSRFProtect
 from iam.web import account, audit, clusters, failures, home, login, mappings, metrics, people, status
 from iam.web.language import chosen_locale
 from iam.web.pages import about_page, ago, exact, harden
-from iam.web.visitors import load_actor, name_request
+from iam.web.visitors import load_actor, name_request, refuse_nul
 
 BLUEPRINTS = (login.pages, home.pages, clusters.pages, mappings.pages, people.pages, audit.pages, status.pages, account.pages)
 
 
 def attach(app: Flask) -> None:
     """Add the pages, their errors and their headers to the app."""
-    app.config.update(BOOTSTRAP_SERVE_LOCAL=True, BABEL_TRANSLATION_DIRECTORIES="translations", WTF_CSRF_TIME_LIMIT=None)
+    app.config.update(BOOTSTRAP_SERVE_LOCAL=True, BABEL_TRANSLATION_DIRECTORIES="translations")
+    app.config.update(WTF_CSRF_TIME_LIMIT=None, WTF_I18N_ENABLED=False)
     Bootstrap5(app)
     Babel(app, locale_selector=chosen_locale)
-    CSRFProtect(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters["to_yaml"] = partial(yaml.safe_dump, sort_keys=False)
     app.jinja_env.globals.update(ago=ago, exact=exact)  # macros see globals, not the context of the page
     app.before_request(name_request)
+    CSRFProtect(app)  # its check runs after the request has its id, so that a refusal carries it
     app.before_request(load_actor)
+    app.before_request(refuse_nul)
     app.context_processor(about_page)
     app.after_request(harden)
     for blueprint in BLUEPRINTS:

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from wtforms import IntegerField, StringField, TextAreaField
 
 from iam import services
-from iam.errors import Problem
+from iam.errors import Conflict, Problem
 from iam.services.clusters import CREDENTIAL, CSR, Registration
 from iam.web.language import translated
 from iam.web.visitors import actor, login_required
@@ -80,7 +80,7 @@ def edit(name: str) -> str | AnyResponse | tuple[str, int]:
     ours = services.current()
     ours.audit.require(actor(), "administrator", scope="write")
     cluster = ours.clusters.get(actor(), name)
-    form, error, field = ClusterForm(), "", ""
+    form, error, field, status = ClusterForm(), "", "", 422
     if request.method == "GET":
         form.title.data = cluster.title
         form.default_minutes.data, form.max_minutes.data = cluster.default_lifetime_seconds // 60, cluster.max_lifetime_seconds // 60
@@ -96,11 +96,11 @@ def edit(name: str) -> str | AnyResponse | tuple[str, int]:
             flash(_("Saved."))
             return redirect(url_for("clusters.show", name=name))
         except Problem as problem:
-            error, field = translated(problem), problem.field or ""
+            error, field, status = translated(problem), problem.field or "", problem.status
     else:
         error = _("Fill in lifetimes as whole minutes.")
     page = render_template("clusters/edit.html", cluster=cluster, form=form, error=error, field=field)
-    return (page, 422) if error else page
+    return (page, status) if error else page
 
 
 @pages.get("/<name>/bindings")
@@ -154,13 +154,14 @@ def reconcile(name: str) -> AnyResponse:
 def remove(name: str) -> str | AnyResponse | tuple[str, int]:
     """Forget a cluster, after showing what that means."""
     ours = services.current()
+    ours.audit.require(actor(), "administrator", scope="write")
     cluster = ours.clusters.get(actor(), name)
     mappings = ours.access.mappings(actor(), name)
     error = ""
     if request.method == "POST":
         try:
-            ours.clusters.remove(actor(), name)
-        except Problem as problem:
+            ours.clusters.remove(actor(), name, leave_bindings="leave_bindings" in request.form)
+        except Conflict as problem:
             error = translated(problem)
         else:
             flash(_("%(name)s is forgotten.", name=name))

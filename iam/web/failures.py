@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask, Response, g, jsonify, render_template, request
 from flask_babel import gettext as _
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from iam import log
 from iam.errors import Problem, TooMany
@@ -43,7 +43,10 @@ def on_http(error: HTTPException) -> Answer:
     """Werkzeug's own: 404, 405, 413 and the like."""
     status = error.code or 500
     if request.path.startswith(API):
-        return _details(error.name.lower().replace(" ", "-"), error.name, status, error.description or error.name)
+        answer, status = _details(error.name.lower().replace(" ", "-"), error.name, status, error.description or error.name)
+        if isinstance(error, MethodNotAllowed) and error.valid_methods and isinstance(answer, Response):
+            answer.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+        return answer, status
     if status == 404:
         return _page(404, _("Not found"), _("There is no such page."))
     if status == 413:
@@ -73,4 +76,6 @@ def _details(kind: str, title: str, status: int, detail: str, field: str | None 
         body["field"] = field
     answer = jsonify(body)
     answer.mimetype = "application/problem+json"
+    if status == 401:
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="kube-iam"'
     return answer, status

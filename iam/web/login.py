@@ -77,7 +77,7 @@ def finish(directory: str) -> AnyResponse | tuple[str, int]:
 @login_required
 def logout() -> AnyResponse:
     """End the session; the provider's own session is offered as a link, not forced."""
-    elsewhere = services.current().logins.logout(actor(), url_for("login.index", _external=True))
+    elsewhere = services.current().logins.logout(actor(), _public(url_for("login.index")))
     session.clear()
     session["elsewhere"] = elsewhere
     answer = redirect(url_for("login.goodbye"))
@@ -127,7 +127,10 @@ def _enter(started: Started, target: str | None = None) -> AnyResponse:
 
 
 def _callback(directory: str) -> str:
-    path = url_for("login.finish", directory=directory)
+    return _public(url_for("login.finish", directory=directory))
+
+
+def _public(path: str) -> str:
     return services.current().world.settings.server.public_url.rstrip("/") + path
 
 

@@ -53,8 +53,8 @@ def new() -> str | AnyResponse | tuple[str, int]:
     """First shows the effect; saves when that was seen."""
     ours = services.current()
     form = MappingForm(request.form if request.method == "POST" else request.args)
-    error = field = ""
-    effect = None
+    error, field, status, effect = "", "", 422, None
+    ours.audit.require(actor(), "administrator", scope="write")
     if request.method == "POST" and form.validate():
         command = _command(form)
         try:
@@ -64,9 +64,7 @@ def new() -> str | AnyResponse | tuple[str, int]:
                 return redirect(url_for("mappings.index"))
             effect = ours.access.preview(actor(), command)
         except Problem as problem:
-            error, field = translated(problem), problem.field or ""
-    else:
-        ours.audit.require(actor(), "administrator", scope="write")
+            error, field, status = translated(problem), problem.field or "", problem.status
     clusters = ours.clusters.list(actor())
     chosen = form.cluster.data or (clusters[0].name if len(clusters) == 1 else "")
     namespaces, roles = ours.clusters.choices(actor(), chosen) if any(one.name == chosen for one in clusters) else ((), ())
@@ -76,7 +74,7 @@ def new() -> str | AnyResponse | tuple[str, int]:
         roles=sorted({role.name for _namespace, role in roles if not role.name.startswith("system:")}),
         groups=ours.access.known_groups(actor()),
     )
-    return (page, 422) if error else page
+    return (page, status) if error else page
 
 
 @pages.route("/<mapping_id>/remove", methods=["GET", "POST"])

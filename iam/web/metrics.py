@@ -12,6 +12,7 @@ from iam import schema, services
 from iam.services.base import WORKER
 
 probes = Blueprint("probes", __name__)
+_METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"}
 _requests = Counter("kube_iam_http_requests_total", "Requests answered", ["endpoint", "method", "status"])
 _seconds = Histogram("kube_iam_http_request_seconds", "Time to answer", ["endpoint"])
 
@@ -24,7 +25,8 @@ def _start_clock() -> None:
 @probes.after_app_request
 def _count(response: Response) -> Response:
     endpoint = request.endpoint or "none"
-    _requests.labels(endpoint, request.method, response.status_code).inc()
+    method = request.method if request.method in _METHODS else "other"
+    _requests.labels(endpoint, method, response.status_code).inc()
     _seconds.labels(endpoint).observe(time.perf_counter() - g.get("started", time.perf_counter()))
     return response
 
@@ -56,6 +58,9 @@ def metrics() -> Response:
 
 def _gauges() -> CollectorRegistry:
     registry = CollectorRegistry()
+    seen = services.current().heartbeats.last(WORKER)
+    age = Gauge("kube_iam_worker_seconds", "Since a worker was last seen at work; -1 for never", registry=registry)
+    age.set(round((services.current().world.now() - seen).total_seconds(), 1) if seen else -1)
     for name, count in services.current().access.counts().items():
         Gauge(f"kube_iam_{name}", f"How many {name}", registry=registry).set(count)
     behind = Gauge("kube_iam_cluster_behind", "1 while a cluster waits for a change", ["cluster"], registry=registry)

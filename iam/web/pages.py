@@ -59,11 +59,14 @@ def warnings() -> list[str]:
     if actor is None or not actor.has("administrator"):
         return []
     found = []
+    if services.current().heartbeats.is_missed(actor):
+        found.append(_("No worker has been seen for a while, so changes do not reach the clusters. Run iam worker."))
     for directory in services.current().world.settings.directories:
         if isinstance(directory, LdapSettings) and directory.insecure_plain:
-            found.append(_("The directory %(name)s takes passwords over an unencrypted connection.", name=directory.label))
+            words = _("Not for production: the directory %(name)s takes passwords over an unencrypted connection.", name=directory.label)
+            found.append(words)
         if isinstance(directory, OidcSettings) and directory.insecure_http:
-            found.append(_("The directory %(name)s is reached over plain HTTP.", name=directory.label))
+            found.append(_("Not for production: the directory %(name)s is reached over plain HTTP.", name=directory.label))
     return found
 
 

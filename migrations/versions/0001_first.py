@@ -1,4 +1,4 @@
-"""people, clusters, mappings, credentials, audit"""
+"""first"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -30,6 +30,7 @@ def upgrade() -> None:
     with op.batch_alter_table('audit_events', schema=None) as batch_op:
         batch_op.create_index('ix_audit_events_action', ['action', 'id'], unique=False)
         batch_op.create_index('ix_audit_events_actor', ['actor_name', 'id'], unique=False)
+        batch_op.create_index('ix_audit_events_actor_id', ['actor_id', 'id'], unique=False)
         batch_op.create_index(batch_op.f('ix_audit_events_at'), ['at'], unique=False)
         batch_op.create_index(batch_op.f('ix_audit_events_cluster'), ['cluster'], unique=False)
         batch_op.create_index(batch_op.f('ix_audit_events_request_id'), ['request_id'], unique=False)
@@ -69,6 +70,11 @@ def upgrade() -> None:
     sa.Column('name', sa.String(length=512), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_groups')),
     sa.UniqueConstraint('directory', 'name', name=op.f('uq_groups_directory_name'))
+    )
+    op.create_table('heartbeats',
+    sa.Column('name', sa.String(length=32), nullable=False),
+    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('name', name=op.f('pk_heartbeats'))
     )
     op.create_table('local_accounts',
     sa.Column('id', sa.String(length=24), nullable=False),
@@ -131,7 +137,8 @@ def upgrade() -> None:
     op.create_table('credentials',
     sa.Column('fingerprint', sa.String(length=64), nullable=False),
     sa.Column('person_id', sa.String(length=24), nullable=False),
-    sa.Column('cluster_id', sa.String(length=24), nullable=False),
+    sa.Column('cluster_id', sa.String(length=24), nullable=True),
+    sa.Column('cluster_name', sa.String(length=63), nullable=False),
     sa.Column('key_fingerprint', sa.String(length=64), nullable=False),
     sa.Column('key_origin', sa.String(length=8), nullable=False),
     sa.Column('username', sa.String(length=255), nullable=False),
@@ -139,7 +146,7 @@ def upgrade() -> None:
     sa.Column('request_name', sa.String(length=80), nullable=False),
     sa.Column('issued_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('expires_at', sa.DateTime(timezone=True), nullable=False),
-    sa.ForeignKeyConstraint(['cluster_id'], ['clusters.id'], name=op.f('fk_credentials_cluster_id_clusters'), ondelete='CASCADE'),
+    sa.ForeignKeyConstraint(['cluster_id'], ['clusters.id'], name=op.f('fk_credentials_cluster_id_clusters'), ondelete='SET NULL'),
     sa.ForeignKeyConstraint(['person_id'], ['people.id'], name=op.f('fk_credentials_person_id_people'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('fingerprint', name=op.f('pk_credentials')),
     sa.UniqueConstraint('cluster_id', 'key_fingerprint', name=op.f('uq_credentials_cluster_id_key_fingerprint'))
@@ -255,6 +262,7 @@ def downgrade() -> None:
 
     op.drop_table('people')
     op.drop_table('local_accounts')
+    op.drop_table('heartbeats')
     op.drop_table('groups')
     with op.batch_alter_table('failed_logins', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_failed_logins_window_ends_at'))
@@ -266,6 +274,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_audit_events_request_id'))
         batch_op.drop_index(batch_op.f('ix_audit_events_cluster'))
         batch_op.drop_index(batch_op.f('ix_audit_events_at'))
+        batch_op.drop_index('ix_audit_events_actor_id')
         batch_op.drop_index('ix_audit_events_actor')
         batch_op.drop_index('ix_audit_events_action')
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -77,8 +76,6 @@ class Installation:
             log=self._folder / "serve.log", env={settings.CONFIG_VARIABLE: str(self._config)}, death_signal="TERM",
         )
         server.start(lambda: _is_ready(port), seconds=30)
-        if os.environ.get("BENCH_SHOW_PIDS"):
-            print(f"serving {self._folder.name} as pid {server.pid}", file=sys.stderr)
         try:
             yield port
         finally:

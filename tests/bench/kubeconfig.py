@@ -7,7 +7,7 @@ from bench.issuing import issuing
 from bench.measure import in_turn, milliseconds
 from bench.table import Row, Target
 
-PAIRS = 100
+PAIRS = 80
 PACE = 0.13
 """Two certificates in this time: kube-controller-manager signs 20 a second, and this is about latency."""
 PAUSE = 0.001

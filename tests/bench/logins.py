@@ -30,7 +30,7 @@ PASSWORD = "correct horse battery"
 TURNS = 80
 PROCESSES, THREADS = 2, 4
 """The anchor has as many processes as `iam serve` has by default."""
-SECONDS = 4.0
+SECONDS = 3.0
 ROUNDS = 2
 ANCHOR = "ldap3: StartTLS, bind, search, bind"
 HALF = Target("ratio >=", 0.5)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from fixtures.live import Live
-from fixtures.visits import PLACES, Theme, Visits, unfold, follow
+from fixtures.visits import PLACES, Theme, Visits, follow, unfold
 from playwright.sync_api import Page
 from rigs.chromium import Chromium, axe_violations
 from werkzeug.exceptions import HTTPException
@@ -72,7 +72,7 @@ def test_a_refused_login_keeps_nobody_out(rooms: Rooms, look: Look) -> None:
     page.locator("#username").fill("nobody")
     page.locator("#password").fill("not the password")
     follow(page.locator("main button"))
-    assert page.get_by_role("alert").count() == 1
+    assert page.locator(".note.bad[role=alert]").count() == 1
     assert grave(page) == []
 
 
@@ -87,7 +87,7 @@ def test_a_preview_and_a_mistake_keep_nobody_out(rooms: Rooms, look: Look) -> No
     assert grave(page) == []
     page.locator("#f-role_name").fill("system:masters")
     follow(page.locator("button[value=preview]"))
-    assert page.get_by_role("alert").count() == 1
+    assert page.locator(".note.bad[role=alert]").count() == 1
     assert page.locator("#f-role_name").get_attribute("aria-invalid") == "true"
     assert grave(page) == []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import requests
 from fixtures.live import Live
-from fixtures.visits import JAVASCRIPT, Visits, log_in, follow
+from fixtures.visits import JAVASCRIPT, Visits, follow, log_in
 from playwright.sync_api import Page
 
 
@@ -54,7 +54,7 @@ def test_a_mistake_in_a_token_keeps_what_was_typed(visit: Visits, live: Live, ja
     page.get_by_label("kubeconfig:").check()
     page.get_by_label("Days").fill("100000")
     follow(page.get_by_role("button", name="Make a token"))
-    assert "between 1 and 365 days" in page.get_by_role("alert").inner_text()
+    assert "between 1 and 365 days" in page.locator(".note.bad[role=alert]").inner_text()
     assert page.get_by_label("Name", exact=True).input_value() == "for ever"
     assert page.get_by_label("kubeconfig:").is_checked()
 

@@ -63,7 +63,7 @@ def test_who_holds_it_already_gains_nothing(visit: Visits, live: Live, javascrip
 def test_a_mistake_in_a_mapping_is_marked_and_nothing_is_lost(visit: Visits, live: Live, javascript: bool) -> None:
     page = visit(live, "ada", javascript=javascript)
     fill_mapping(page, live, "local:engineers", "system:masters", "shop")
-    assert "reserved for Kubernetes" in page.get_by_role("alert").inner_text()
+    assert "reserved for Kubernetes" in page.locator(".note.bad[role=alert]").inner_text()
     assert page.get_by_label("Role", exact=True).get_attribute("aria-invalid") == "true"
     assert page.get_by_label("Namespaces").input_value() == "shop"
     assert page.get_by_label("Cluster", exact=True).input_value() == "demo"
@@ -148,7 +148,7 @@ def test_a_kubeconfig_that_runs_programs_is_refused(visit: Visits, live: Live, j
         "clusters: [{name: x, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: x, user: {exec: {command: /bin/true}}}]\n"
     )
     follow(page.get_by_role("button", name="Register and look at it"))
-    assert "exec" in page.get_by_role("alert").inner_text()
+    assert "exec" in page.locator(".note.bad[role=alert]").inner_text()
     assert page.get_by_label("Name", exact=True).input_value() == "bad"
     assert page.get_by_label("Kubeconfig", exact=True).input_value() == ""
     assert page.get_by_label("Kubeconfig", exact=True).get_attribute("aria-invalid") == "true"

@@ -59,7 +59,8 @@ def test_the_tab_order_is_that_of_reading(visit: Visits, live_to_look_at: Live) 
     page.goto(f"{live_to_look_at.base}/people")
     stops = [press(page, "Tab") for _ in range(11)]
     assert stops == [
-        "Skip to the content", "kube-iam", "My access", "Clusters", "Mappings", "People", "Audit", "Status", "AAda Adeyemi", "Search", "Search",
+        "Skip to the content", "kube-iam", "My access", "Clusters", "Mappings", "People", "Audit", "Status", "AAda Adeyemi",
+        "Search", "Search",
     ]
     assert page.evaluate(FOCUSED)
 

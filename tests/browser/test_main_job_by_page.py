@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fixtures.live import Live, LiveMaker
 from fixtures.product import Kubectl
-from fixtures.visits import JAVASCRIPT, Visits, log_in, follow
+from fixtures.visits import JAVASCRIPT, Visits, follow, log_in
 from playwright.sync_api import Page
 
 from iam.clusters.throwaway import ControlPlane
@@ -78,7 +78,7 @@ def test_a_lifetime_beyond_the_limit_is_refused_on_the_page(visit: Visits, live:
     page.locator("form[data-download]").evaluate("form => { form.noValidate = true; }")
     page.get_by_label("Lifetime in minutes").fill("100000")
     follow(page.get_by_role("button", name="Download kubeconfig"))
-    assert "between 10 and 720 minutes" in page.get_by_role("alert").inner_text()
+    assert "between 10 and 720 minutes" in page.locator(".note.bad[role=alert]").inner_text()
     assert page.get_by_label("Lifetime in minutes").input_value() == "100000"
 
 
@@ -103,7 +103,7 @@ def test_a_command_is_copied_with_a_button(visit: Visits, live_to_look_at: Live)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(f"{live_to_look_at.base}/kubeconfig/demo")
     page.locator("li", has_text="Use it in this terminal").get_by_role("button", name="Copy").click()
-    assert page.get_by_role("button", name="✓").is_visible()
+    page.get_by_role("button", name="✓").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == "export KUBECONFIG=~/Downloads/kubeconfig-demo.yaml"
 
 

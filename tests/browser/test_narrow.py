@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from fixtures.crowd import MANY, long
 from fixtures.live import Live
-from fixtures.visits import PLACES, Visits, unfold, follow
+from fixtures.visits import PLACES, Visits, follow, unfold
 from playwright.sync_api import Page
 from rigs.chromium import Chromium
 
@@ -77,9 +77,9 @@ def test_it_fits_a_phone_with_nothing_on_it(phones: Phones, live_and_empty: Live
     assert overhang(page) == []
 
 
-@pytest.mark.parametrize(
-    "path", ["/people/" + "0" * 24, "/mappings/" + "0" * 24 + "/remove", "/mappings?page=5", "/people?page=9", f"/audit?actor={long('actor', 255)}"]
-)
+@pytest.mark.parametrize("path", [
+    f"/people/{0:024d}", f"/mappings/{0:024d}/remove", "/mappings?page=5", "/people?page=9", f"/audit?actor={long('actor', 255)}",
+])
 def test_the_longest_names_fit_a_phone_one_by_one(phones: Phones, live_and_crowded: Live, path: str) -> None:
     page = phones.open(live_and_crowded, "ada", path)
     assert "W" * 60 in page.locator("main").inner_text()

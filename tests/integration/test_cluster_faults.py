@@ -143,6 +143,37 @@ def test_a_certificate_that_was_not_asked_for_is_not_handed_on(
     assert_told_and_on_record(product, erin, words)
 
 
+WRONG_SHAPES: list[Any] = [
+    {"hello": "world"}, {"metadata": 1, "items": 2, "status": 3, "kind": "List"}, {"status": {"conditions": 7}},
+    {"status": {"conditions": ["Denied"]}}, {"status": {"certificate": 5}}, {"status": [1]}, {"kind": "List", "items": [{"metadata": 1}]},
+    {"kind": "List", "items": [{"metadata": {"name": 1}, "roleRef": 1, "subjects": 1}]},
+]
+
+
+@pytest.mark.parametrize("body", WRONG_SHAPES, ids=json.dumps)
+def test_json_of_the_wrong_shape_is_the_clusters_mistake_and_not_ours(
+    product: Product, api: FaultyApiServer, erin: Browser, body: Any
+) -> None:
+    api.fault = always(Answer(body=body))
+    answer = erin.post("/kubeconfig/prod", key="ours")
+    assert answer.status_code == 503
+    assert stored(product, Credential) == []
+    assert (events(product)[0].action, events(product)[0].result) == ("credential.issued", "failed")
+    with product.app.app_context():
+        outcome = product.services.reconciler.run(product.operator, "prod")
+        assert outcome is not None
+        assert outcome.error
+        assert product.services.clusters.probe(product.operator, "prod").probe is not None
+
+
+def test_a_list_without_end_is_given_up(product: Product, api: FaultyApiServer, erin: Browser) -> None:
+    api.fault = always(Answer(body={"kind": "List", "items": [], "metadata": {"continue": "again"}}))
+    with product.app.app_context():
+        outcome = product.services.reconciler.run(product.operator, "prod")
+    assert outcome is not None
+    assert "no Kubernetes API" in outcome.error
+
+
 def test_a_cluster_that_is_down_is_told_from_one_that_refuses(product: Product, api: FaultyApiServer, erin: Browser) -> None:
     with product.app.app_context():
         gone = Registration("prod", server=f"https://127.0.0.1:{free_port()}", ca_pem=api.ca_pem, token=api.token)
@@ -158,7 +189,7 @@ def test_the_api_says_the_same_as_problem_details(product: Product, api: FaultyA
     assert "no luck with 500" in answer.get_json()["detail"]
 
 
-def test_one_faulty_cluster_out_of_two_gives_nothing_instead_of_half(
+def test_one_faulty_cluster_out_of_two_gives_no_file_and_keeps_on_record_what_was_signed(
     product: Product, api: FaultyApiServer, erin: Browser, tmp_path: Path
 ) -> None:
     with FaultyApiServer(tmp_path / "other") as other:
@@ -167,8 +198,9 @@ def test_one_faulty_cluster_out_of_two_gives_nothing_instead_of_half(
         other.fault = status(500)
         answer = erin.post("/kubeconfig/all", key="ours")
     assert answer.status_code == 503
-    assert stored(product, Credential) == []
-    assert [(one.cluster, one.result) for one in events(product, action="credential.issued")] == [("other", "failed")]
+    assert "client-key-data" not in answer.text
+    assert {(one.cluster, one.result) for one in events(product, action="credential.issued")} == {("other", "failed"), ("prod", "done")}
+    assert len(stored(product, Credential)) == 1
 
 
 def test_a_conflict_while_approving_is_tried_once_more(product: Product, api: FaultyApiServer, erin: Browser) -> None:

@@ -160,7 +160,8 @@ def test_a_wrong_client_secret_lets_nobody_in(real: OpenIDProvider) -> None:
 
 
 @pytest.mark.real_part("openid_provider")
-def test_a_provider_that_goes_away_is_unavailable_at_every_step(by_userinfo: OpenIDProvider) -> None:
+def test_a_provider_that_goes_away_is_unavailable_at_every_step(by_userinfo: OpenIDProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iam.directory.oidc_provider._BROKEN_SECONDS", 0.0)
     by_userinfo.set_account("anna-1", {**ANNA, "groups": ["developers"]})
     sso = make(by_userinfo)
     begun = sso.begin(CALLBACK)

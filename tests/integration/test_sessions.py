@@ -182,11 +182,26 @@ class TestThrottle:
         known.clock.forward(minutes=15, seconds=1)
         assert known.browser().login("erin", PASSWORD).status_code == 302
 
-    def test_a_login_that_works_forgets_the_failures_before(self, known: Product) -> None:
-        for _ in range(7):
-            known.browser().login("erin", "wrong password")
-        known.logged_in("erin")
+    def test_logins_that_work_do_not_count(self, known: Product) -> None:
+        for _ in range(12):
+            known.logged_in("erin")
         assert self.refused_after(known, "erin") == 9
+
+    def test_a_stranger_elsewhere_does_not_lock_somebody_out(self, known: Product) -> None:
+        stranger = known.browser()
+        stranger.client.environ_base["REMOTE_ADDR"] = "127.0.0.9"
+        assert [stranger.login("erin", "wrong password").status_code for _ in range(9)] == [401] * 8 + [429]
+        assert known.browser().login("erin", PASSWORD).status_code == 302
+
+    def test_strangers_from_many_addresses_do_not_get_to_guess_for_ever(self, make_product: ProductMaker) -> None:
+        product = make_product(throttle={"per_account": 2})
+        product.account("erin")
+        codes = []
+        for number in range(12):
+            stranger = product.browser()
+            stranger.client.environ_base["REMOTE_ADDR"] = f"127.0.1.{number}"
+            codes.append(stranger.login("erin", "wrong password").status_code)
+        assert codes == [401] * 10 + [429] * 2
 
     def test_one_address_that_tries_many_names_is_refused_for_every_name(self, make_product: ProductMaker) -> None:
         product = make_product(throttle={"per_address": 5})

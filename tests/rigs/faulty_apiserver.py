@@ -117,7 +117,8 @@ class FaultyApiServer:
         if call.method == "POST":
             return self._create(f"{call.path}/{call.body['metadata']['name']}", call.body)
         if call.name in {"clusterrolebindings", "rolebindings", "namespaces", "clusterroles", "roles"}:
-            return Answer(body={"items": [found for path, found in self.objects.items() if f"/{call.name}/" in path]})
+            items = [found for path, found in self.objects.items() if f"/{call.name}/" in path]
+            return Answer(body={"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items})
         return self._one(call)
 
     def _one(self, call: Call) -> Answer:

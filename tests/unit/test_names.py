@@ -9,7 +9,6 @@ from iam.kube.names import (
     MAX_USERNAME,
     canonical_username,
     group_name,
-    is_subdomain,
     object_name,
     refuse_reserved,
     role_name,
@@ -204,14 +203,3 @@ def test_what_could_leave_its_path_is_no_role(name: str) -> None:
         role_name(name)
     assert caught.value.field == "role"
 
-
-@pytest.mark.parametrize(
-    ("name", "fits"),
-    [
-        ("a", True), ("a.b-c.d", True), ("0.1", True), ("a" * 253, True),
-        ("", False), ("a..b", False), (".a", False), ("a.", False), ("A", False), ("a-.b", False),
-        ("a" * 254, False), ("a\n", False),
-    ],
-)
-def test_subdomains_are_recognised(name: str, fits: bool) -> None:
-    assert is_subdomain(name) is fits

@@ -1,0 +1,149 @@
+"""Whatever a directory, an administrator or a browser calls itself, pages show it as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+
+import pytest
+import yaml
+from fixtures.house import inhabit, mapping_id, person_id, product_in
+from fixtures.offline import offline
+from fixtures.product import PASSWORD, Browser, Product, TestClock
+from fixtures.routes import PAGES
+
+from iam.services.access import NewMapping
+
+ATTACK = """<attack-tag data-attack="1">"' data-attack=1 x='{{7*191}}${7*191}&lt;attack-tag&gt;"""
+GROUP = f"group {ATTACK}"
+LINES = "title\r\nSet-Cookie: attack=1\r\n\r\n<attack-tag>"
+
+
+class Elements(HTMLParser):
+    """Every tag and attribute of a page, as a browser reads it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen += [tag, *(name for name, _value in attrs)]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def check(page: str) -> None:
+    """No element or attribute that came from us, and no expression that was computed."""
+    found = Elements(page)
+    assert not [name for name in found.seen if "attack" in name]
+    assert str(7 * 191) not in page
+    assert not [name for name in found.seen if name.startswith("on") or name == "style"]
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """A house in which everything that can be named is named after an attack."""
+    directory = {"kind": "local", "name": "local", "title": ATTACK}
+    with product_in(tmp_path_factory.mktemp("hostile"), TestClock(), directories=[directory]) as product:
+        inhabit(product)
+        name_everything(product)
+        for username in ("mallory", "ada"):
+            enter(product, username).post("/account/tokens", name=ATTACK[:80], scopes=["read"], days="1")
+        yield product
+
+
+def name_everything(product: Product) -> None:
+    with product.app.app_context():
+        product.services.accounts.create(
+            product.operator, username="mallory", password=PASSWORD, display_name=ATTACK, email=f"{ATTACK}@example.org",
+            groups=frozenset({GROUP}),
+        )
+    offline(product, "hostile", title=ATTACK)
+    with product.app.app_context():
+        product.services.access.create(
+            product.operator, NewMapping(f"local:{GROUP}", "hostile", "ClusterRole", ATTACK, note=ATTACK)
+        )
+
+
+def enter(product: Product, username: str) -> Browser:
+    browser = product.browser()
+    browser.client.environ_base["HTTP_USER_AGENT"] = ATTACK
+    assert browser.login(username, PASSWORD).status_code == 302
+    return browser
+
+
+@pytest.mark.parametrize("language", ["en", "zh_Hans"])
+@pytest.mark.parametrize("route", [route for route in PAGES if route.method == "GET" and route.key != "GET clusters.manifest"], ids=str)
+def test_names_are_text_on(hostile: Product, route: object, language: str) -> None:
+    mallory, ada = enter(hostile, "mallory"), enter(hostile, "ada")
+    path = str(getattr(route, "path", "")).replace("demo", "hostile").format(
+        person=person_id(hostile, "mallory"), mapping=mapping_id(hostile, f"local:{GROUP}")
+    )
+    for browser in (ada, mallory):
+        browser.post("/preferences", language=language)
+        check(browser.get(path).text)
+
+
+def test_the_manifest_is_no_page_at_all(hostile: Product) -> None:
+    answer = enter(hostile, "ada").get("/clusters/hostile/manifest")
+    assert answer.mimetype == "text/plain"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    rules = [rule for document in yaml.safe_load_all(answer.text) for rule in document.get("rules", ())]
+    assert [rule for rule in rules if ATTACK in rule.get("resourceNames", ())]
+
+
+def test_the_names_do_get_there(hostile: Product) -> None:
+    mallory, ada = enter(hostile, "mallory"), enter(hostile, "ada")
+    for browser, path in (
+        (ada, "/people"), (ada, "/mappings"), (ada, "/clusters"), (ada, f"/people/{person_id(hostile, 'mallory')}"), (mallory, "/"),
+        (mallory, "/account"), (ada, "/status"), (mallory, "/kubeconfig/hostile"),
+    ):
+        assert "<attack-tag data-attack" in Elements(browser.get(path).text).text, path
+
+
+@pytest.mark.parametrize("path", ["/people?q=", "/mappings?q=", "/audit?actor=", "/audit?target=", "/audit?cluster=", "/login?next=/"])
+def test_what_is_searched_for_is_text(hostile: Product, path: str) -> None:
+    name, _, start = path.partition("?")[2].partition("=")
+    check(enter(hostile, "ada").get(path.partition("?")[0], query_string={name: start + ATTACK}).text)
+    check(hostile.browser().get(path.partition("?")[0], query_string={name: start + ATTACK}).text)
+
+
+@pytest.mark.parametrize("path", ["/nowhere/{}", "/clusters/{}", "/people/{}", "/kubeconfig/{}", "/login/{}/start", "/mappings/{}/remove"])
+def test_a_path_is_text(hostile: Product, path: str) -> None:
+    answer = enter(hostile, "ada").get(path.format(ATTACK.replace("?", "").replace("/", "")))
+    assert answer.status_code in {200, 404}
+    check(answer.text)
+
+
+def test_what_was_typed_comes_back_as_text(hostile: Product) -> None:
+    ada = enter(hostile, "ada")
+    check(hostile.browser().login(ATTACK, ATTACK).text)
+    check(ada.post("/clusters/new", name=ATTACK, title=ATTACK, server=ATTACK, ca_pem=ATTACK, signer_ca_pem=ATTACK, access=ATTACK).text)
+    check(ada.post("/mappings/new", group=ATTACK, cluster=ATTACK, role_name=ATTACK, namespaces=ATTACK, note=ATTACK).text)
+    check(ada.post("/mappings/new", group=f"local:{GROUP}", cluster="hostile", role_name="view", note=ATTACK).text)
+    check(ada.post("/account/tokens", name=ATTACK * 9, scopes=[ATTACK], days="1").text)
+    check(ada.post("/kubeconfig/hostile", minutes=ATTACK, key="theirs", key_path=ATTACK).text)
+
+
+def test_messages_about_names_are_text(hostile: Product) -> None:
+    enter(hostile, "mallory")
+    ada = enter(hostile, "ada")
+    for step in ("disable", "enable"):
+        ada.post(f"/people/{person_id(hostile, 'mallory')}/{step}")
+        page = ada.get("/people").text
+        assert "attack-tag" in page
+        check(page)
+
+
+def test_no_name_writes_a_header_or_a_line_of_the_kubeconfig(hostile: Product) -> None:
+    ada = enter(hostile, "ada")
+    answer = ada.post("/clusters/new", name="lines", title=LINES, access="offline", server="https://x.invalid", signer="none")
+    assert "attack" not in str(answer.headers.get("Set-Cookie", "")).partition("kube_iam_state")[0]
+    kubeconfig = enter(hostile, "mallory").post("/kubeconfig/hostile", key="ours")
+    assert kubeconfig.headers["Content-Disposition"] == 'attachment; filename="kubeconfig-hostile.yaml"'
+    assert "attack" not in kubeconfig.text
+    assert not re.search("attack", str(kubeconfig.headers))
