@@ -29,7 +29,7 @@ pytest_plugins = [
 @pytest.fixture(scope="session")
 def slapd() -> Iterator[Slapd]:
     """A running OpenLDAP server."""
-    from rigs.slapd import Slapd  # noqa: PLC0415 - a part's client library is wanted only with the part
+    from rigs.slapd import Slapd
 
     with Slapd() as server:
         yield server
@@ -38,7 +38,7 @@ def slapd() -> Iterator[Slapd]:
 @pytest.fixture(scope="session")
 def openid_provider() -> Iterator[OpenIDProvider]:
     """A running OpenID Provider; `register()` the redirect URI that a test needs."""
-    from rigs.openid_provider import OpenIDProvider  # noqa: PLC0415
+    from rigs.openid_provider import OpenIDProvider
 
     with OpenIDProvider(["http://127.0.0.1/callback"]) as provider:
         yield provider
@@ -47,7 +47,7 @@ def openid_provider() -> Iterator[OpenIDProvider]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A running PostgreSQL server; `create_database()` one for each test."""
-    from rigs.postgres import Postgres  # noqa: PLC0415
+    from rigs.postgres import Postgres
 
     with Postgres() as server:
         yield server
@@ -57,7 +57,7 @@ def postgres() -> Iterator[Postgres]:
 def chromium() -> Iterator[Chromium]:
     """A running browser; `page()` gives a fresh profile."""
     pytest.importorskip("playwright", reason="PyPI's playwright not found; looked in the Python environment")
-    from rigs.chromium import Chromium  # noqa: PLC0415
+    from rigs.chromium import Chromium
 
     with Chromium() as browser:
         yield browser

@@ -24,9 +24,9 @@ FROM_ANYWHERE = 5
 class Throttled(TooMany):
     """Too many; ``is_news`` for the first refusal of a window, the one that is recorded."""
 
-    def __init__(self, retry_after: int, *, is_news: bool) -> None:
+    def __init__(self, message: str, *, retry_after: int, is_news: bool) -> None:
         self.is_news = is_news
-        super().__init__("Too many failed logins. Try again in %(retry_after)d s.", retry_after=retry_after)
+        super().__init__(message, retry_after=retry_after)
 
 
 class Throttle:
@@ -46,7 +46,8 @@ class Throttle:
                 over.append((ends, count - limit))
         if over:
             seconds = max(1, int((max(ends for ends, _ in over) - self._world.now()).total_seconds()))
-            raise Throttled(seconds, is_news=min(excess for _, excess in over) == 1)
+            is_news = min(excess for _, excess in over) == 1
+            raise Throttled("Too many failed logins. Try again in %(retry_after)d s.", retry_after=seconds, is_news=is_news)
 
     def give_back(self, account: str, address: str) -> None:
         """The attempt was no failure; inside the caller's transaction."""

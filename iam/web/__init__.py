@@ -28,8 +28,8 @@ def attach(app: Flask) -> None:
     app.jinja_env.filters["to_yaml"] = partial(yaml.safe_dump, sort_keys=False)
     app.jinja_env.globals.update(ago=ago, exact=exact)  # macros see globals, not the context of the page
     app.before_request(name_request)
-    CSRFProtect(app)  # its check runs after the request has its id, so that a refusal carries it
     app.before_request(load_actor)
+    CSRFProtect(app)  # its check runs here, when the request has its id and its actor, so that a refusal shows them
     app.before_request(refuse_nul)
     app.context_processor(about_page)
     app.after_request(harden)

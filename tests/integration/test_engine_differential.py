@@ -37,6 +37,7 @@ QUESTIONS = int(os.environ.get("KUBE_IAM_QUESTIONS") or 3000)
 SEED = int(os.environ.get("KUBE_IAM_SEED") or random.SystemRandom().randrange(2**32))
 KINDS = ("clusterroles", "clusterrolebindings", "roles", "rolebindings")
 Document = dict[str, Any]
+Record = Callable[[str, object], None]
 
 
 class Asked:
@@ -54,9 +55,8 @@ class Asked:
             if (ours := decide(from_review(spec)).allowed) != theirs
         ]
 
-    def report(self, mode: str) -> None:
-        """For the log of a failed run (or ``pytest -s``)."""
-        print(f"{mode}: seed {SEED}, {len(self.specs)} questions, {sum(self.answers)} allowed")
+    def __str__(self) -> str:
+        return f"{len(self.specs)} questions, {sum(self.answers)} allowed, none decided otherwise, KUBE_IAM_SEED={SEED}"
 
     def assert_wide(self) -> None:
         """Questions that are all refused, or of one form, would prove little."""
@@ -115,9 +115,7 @@ def rbac_documents(rbac_api: ManyConnections) -> list[Document]:
 
 @pytest.fixture(scope="module")
 def asked_rbac(rbac_api: ManyConnections, rbac_documents: list[Document]) -> Asked:
-    asked = Asked(rbac_api, questions(random.Random(SEED), held_by_rbac(rbac_documents), QUESTIONS))
-    asked.report("RBAC")
-    return asked
+    return Asked(rbac_api, questions(random.Random(SEED), held_by_rbac(rbac_documents), QUESTIONS))
 
 
 def stored(api: ManyConnections) -> list[Document]:
@@ -153,9 +151,10 @@ def _wait_for_informers(api: ManyConnections) -> None:
         wait_until(lambda spec=spec: api.allowed([spec])[0], seconds=30, what="the authorizer's caches")  # type: ignore[misc]
 
 
-def test_rbac_over_the_lists_of_the_api_server(asked_rbac: Asked, rbac_documents: list[Document]) -> None:
+def test_rbac_over_the_lists_of_the_api_server(asked_rbac: Asked, rbac_documents: list[Document], record_property: Record) -> None:
     asked_rbac.assert_wide()
     assert asked_rbac.differences(Snapshot.from_documents(rbac_documents).decide) == [], f"seed {SEED}"
+    record_property("said", f"RBAC against kube-apiserver: {asked_rbac}")
 
 
 @pytest.mark.parametrize("output", ["yaml", "json"])
@@ -185,7 +184,7 @@ def test_implied_groups_are_those_that_impersonation_adds(rbac_api: ManyConnecti
     assert with_implied_groups(user, ()) == tuple(answer["status"]["userInfo"]["groups"])
 
 
-def test_abac_over_the_file_that_the_api_server_reads(tmp_path: Path) -> None:
+def test_abac_over_the_file_that_the_api_server_reads(tmp_path: Path, record_property: Record) -> None:
     content, held = abac_world(random.Random(SEED))
     path = tmp_path / "policy.jsonl"
     path.write_bytes(content)
@@ -193,9 +192,9 @@ def test_abac_over_the_file_that_the_api_server_reads(tmp_path: Path) -> None:
     flags = ("--authorization-mode=ABAC", f"--authorization-policy-file={path}")
     with ControlPlane(authorization=flags) as plane, ManyConnections(read(plane.kubeconfig())) as api:
         asked = Asked(api, questions(random.Random(SEED), held, QUESTIONS))
-    asked.report("ABAC")
     asked.assert_wide()
     assert asked.differences(AbacAuthorizer.from_lines(found).decide) == [], f"seed {SEED}"
     policies = [line.policy for line in found if line.policy]
     again = abac.parse(abac.render(policies))
     assert asked.differences(AbacAuthorizer.from_lines(again).decide) == [], f"seed {SEED}"
+    record_property("said", f"ABAC against kube-apiserver: {asked}")

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from fixtures.product import Kubectl, ProductMaker
+from rigs.openid_provider import OpenIDProvider
+from rigs.slapd import Slapd
+
 from iam.clusters.client import ApiServer
 from iam.clusters.throwaway import ControlPlane
 from iam.errors import Conflict
 from iam.kube.kubeconfig import read
 from iam.services.access import NewMapping
-from rigs.openid_provider import OpenIDProvider
-from rigs.slapd import Slapd
 
 
 def namespace(plane: ControlPlane, name: str) -> str:
-    try:
+    with suppress(Conflict):
         ApiServer(read(plane.kubeconfig())).post("/api/v1/namespaces", {"metadata": {"name": name}})
-    except Conflict:
-        pass
     return name
 
 

@@ -19,6 +19,8 @@ import pytest
 from .processes import RigMissing, find_binary, first_line
 
 _PROPERTY = "real part"
+_SAID = "said"
+"""``record_property("said", ...)``: a line for the summary, such as the seed of a run."""
 _UNINSTALLED = "not installed"
 
 
@@ -96,10 +98,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how many tests used each real part, its version, and each skip with its reason."""
     stats = terminalreporter.stats
-    used = _count(report for outcome in ("passed", "failed") for report in stats.get(outcome, []))
+    reports = [*stats.get("passed", []), *stats.get("failed", [])]
+    used = _values(_PROPERTY, reports)
     terminalreporter.section("Real parts")
     for part in PARTS:
         terminalreporter.write_line(f"{part.title:<16}{_tests(used[part.fixture]):>12}   {_version(part)}")
+    for line in sorted(_values(_SAID, reports)):
+        terminalreporter.write_line(line)
     skips = _by_reason(stats.get("skipped", []))
     terminalreporter.write_line(f"{'skipped':<16}{_tests(sum(map(len, skips.values()))):>12}")
     for reason, tests in sorted(skips.items()):
@@ -108,13 +113,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"    {test}")
 
 
-def _count(reports: Iterable[object]) -> Counter[str]:
+def _values(wanted: str, reports: Iterable[object]) -> Counter[str]:
     return Counter(
         value
         for report in reports
         if isinstance(report, pytest.TestReport) and report.when == "call"
         for name, value in set(report.user_properties)
-        if name == _PROPERTY and isinstance(value, str)
+        if name == wanted and isinstance(value, str)
     )
 
 
