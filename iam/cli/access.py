@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -80,7 +81,7 @@ def _question(given: dict[str, Any]) -> Request:
 def _answer_reviews(decide: Decide, source: str) -> None:
     """One answer a line, in order, nothing else on standard output."""
     try:
-        with sys.stdin if source == "-" else Path(source).open(encoding="utf-8") as file:
+        with _lines_of(source) as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     decision = decide(_review(line, f"{source}:{number}"))
@@ -89,8 +90,16 @@ def _answer_reviews(decide: Decide, source: str) -> None:
         raise Invalid("%(path)s cannot be read: %(why)s", field="--reviews", path=source, why=str(error)) from None
 
 
+def _lines_of(source: str) -> TextIO:
+    if source != "-":
+        return Path(source).open(encoding="utf-8", newline="\n")
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", newline="\n")
+    return sys.stdin
+
+
 def _review(line: str, where: str) -> Request:
-    if len(line) > MAX_REVIEW_BYTES:
+    if len(line.encode("utf-8", "replace")) > MAX_REVIEW_BYTES:
         raise Invalid("A review is larger than 1 MiB.", field=where)
     try:
         return from_review(json.loads(line))
@@ -102,6 +111,6 @@ def _review(line: str, where: str) -> Request:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return path.read_bytes().decode("utf-8")  # no universal newlines: to the API server a lone CR ends no line
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid("%(path)s cannot be read: %(why)s", field=str(path), path=str(path), why=str(error)) from None

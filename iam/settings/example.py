@@ -32,7 +32,8 @@ def example() -> str:
         elif name != "directories":
             plain += _line(name, field)
     for kind in (LocalSettings, LdapSettings, OidcSettings):
-        sections += ["", f"# {(kind.__doc__ or '').strip()}", "# [[directories]]", *(f"# {line}" for line in _lines(kind))]
+        about = (kind.__doc__ or "").strip()
+        sections += ["", f"# {about}", "# [[directories]]", *(f"# {line.removeprefix('# ')}" for line in _lines(kind))]
     return "\n".join([_HEAD, *plain, *sections])
 
 

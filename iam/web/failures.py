@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask, Response, g, jsonify, render_template, request
 from flask_babel import gettext as _
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
 
 from iam import log
 from iam.errors import Problem, TooMany
@@ -42,6 +42,8 @@ def on_forgery(_error: CSRFError) -> Answer:
 def on_http(error: HTTPException) -> Answer:
     """Werkzeug's own: 404, 405, 413 and the like."""
     status = error.code or 500
+    if isinstance(error, SecurityError):  # a host name that is not ours: no address can be made, so no page
+        return Response("This is not a name of this service.\n", mimetype="text/plain"), 400
     if request.path.startswith(API):
         answer, status = _details(error.name.lower().replace(" ", "-"), error.name, status, error.description or error.name)
         if isinstance(error, MethodNotAllowed) and error.valid_methods and isinstance(answer, Response):

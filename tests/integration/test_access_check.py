@@ -215,7 +215,6 @@ def test_a_bad_question_ends_with_2(iam: Iam, rbac: str, arguments: list[str], w
     assert_one_clear_line(iam("access", "check", *(rbac if word == "RBAC" else word for word in arguments)), words)
 
 
-@pytest.mark.xfail(strict=True, reason="iam/cli/access.py reads with universal newlines; a lone CR ends no line for kube-apiserver")
 def test_a_lone_carriage_return_ends_no_line(iam: Iam, tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_bytes(b'# retired: \r{"user":"alice"}\n')
     assert iam("access", "check", "--abac", str(tmp_path / "p.jsonl"), "get", "pods", "--as", "alice").code == 1
