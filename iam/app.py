@@ -127,7 +127,7 @@ class Connections:
         if cluster.access == OFFLINE:
             return OfflineConnection(self._signer(cluster) or NoSigner(), self._offline_file(cluster), instance)
         access = in_cluster_access() if cluster.access == IN_CLUSTER else Access(**self._vault.open(cluster.credential or b""))
-        return LiveConnection(access, instance, self._signer(cluster))
+        return LiveConnection(access, instance, self._now, self._signer(cluster))
 
     def _signer(self, cluster: Cluster) -> Signer | None:
         """None stands for the cluster's own API."""

@@ -12,12 +12,11 @@ database = migrate.db
 
 def run() -> None:
     with database.engine.connect() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SET lock_timeout = '10s'"))
-            connection.execute(text("SELECT pg_advisory_lock(hashtext('kube-iam migrations'))"))
-            connection.commit()
         context.configure(connection=connection, target_metadata=database.metadata, **migrate.configure_args)
         with context.begin_transaction():
+            if connection.dialect.name == "postgresql":  # both for this transaction only
+                connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+                connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('kube-iam migrations'))"))
             context.run_migrations()
 
 

@@ -6,7 +6,6 @@ import base64
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from rich.table import Table
 
 from iam import log, schema, services, settings
 from iam.app import create_app, utc_now
+from iam.cli.serve import refuse_taken
 from iam.clusters.client import ApiServer
 from iam.clusters.throwaway import ControlPlane, assets, missing
 from iam.errors import Conflict, Invalid
@@ -79,7 +79,7 @@ username_prefix = "{prefix}"
 @click.option("--port", default=8000, show_default=True)
 def demo(folder: Path | None, port: int) -> None:
     """Try everything: a database, five people, a cluster, sample mappings."""
-    _refuse_taken(port)
+    refuse_taken("127.0.0.1", port)
     folder = (folder or Path(".run/own" if on_own_cluster() else ".run")).resolve()
     os.environ[CONFIG_VARIABLE] = str(_settings_file(folder))
     os.environ["KUBE_IAM_SERVER__PORT"] = str(port)
@@ -222,12 +222,3 @@ def _introduce(port: int, about: str, password: str) -> None:
     for mapping in sample_mappings():
         console.print(f"{mapping.group} -> {mapping.role_name} in {', '.join(mapping.namespaces) or 'the whole cluster'}")
     console.print("\nCtrl-C stops everything; the next start keeps the data.\n")
-
-
-def _refuse_taken(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            raise Invalid("Port %(port)d is taken; choose another: make run PORT=8001", field="port", port=port) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def kubeconfig(state: State, username: str, clusters: tuple[str, ...], minutes: 
     """A kubeconfig for a person who has logged in before."""
     pem = _read(csr) if csr else b""
     if output:
-        _write_secret(output, "")  # before anything is signed
+        _refuse_unwritable(output)  # before anything is signed
     with state.services() as (ours, actor):
         person = ours.people.by_username(username)
         ask = Ask(clusters, minutes * 60 if minutes is not None else None, pem, on_behalf_of=person.id)
@@ -107,13 +108,20 @@ def kubeconfig(state: State, username: str, clusters: tuple[str, ...], minutes: 
 
 
 def _write_secret(path: Path, text: str) -> None:
-    """For its owner only, also where a file was there before. Raises Invalid."""
+    """For its owner only, and whole or not at all: beside it, then in its place. Raises Invalid."""
+    fresh = path.with_name(f".{path.name}.new")
     try:
-        path.touch(mode=0o600)
-        path.chmod(0o600)
-        path.write_text(text, "utf-8")
+        fresh.unlink(missing_ok=True)
+        fresh.touch(mode=0o600)
+        fresh.write_text(text, "utf-8")
+        fresh.replace(path)
     except OSError as error:
         raise Invalid("%(path)s cannot be written: %(why)s", field="--output", path=str(path), why=error.strerror) from None
+
+
+def _refuse_unwritable(path: Path) -> None:
+    if not os.access(path.parent, os.W_OK) or path.is_dir():
+        raise Invalid("%(path)s cannot be written: %(why)s", field="--output", path=str(path), why="no such folder, or not ours")
 
 
 def _read(path: Path) -> bytes:

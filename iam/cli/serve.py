@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from granian.constants import Interfaces
 
 from iam import log, schema
 from iam.cli.session import State
+from iam.errors import Invalid
 from iam.settings import CONFIG_VARIABLE
 from iam.worker import Worker
 
@@ -40,6 +42,7 @@ def serve(context: click.Context, host: str | None, port: int | None, with_worke
     if COUNTERS not in os.environ:  # the metrics library read it when it was imported, a moment ago: begin again with it
         os.environ[COUNTERS] = tempfile.mkdtemp(prefix="kube-iam-metrics-")
         os.execv(sys.executable, [sys.executable, "-m", "iam", *sys.argv[1:]])  # noqa: S606
+    refuse_taken(host or settings.host, port or settings.port)
     _hand_down(context)
     log.configure(state.settings.log_level)
     background = _Supervised([sys.executable, "-m", "iam", "worker"]) if with_worker else None
@@ -64,6 +67,18 @@ def worker(context: click.Context) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: running.stop())
     running.run()
+
+
+def refuse_taken(host: str, port: int) -> None:
+    """Raises Invalid: the server itself would end with a trace."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            words = "Cannot listen on %(host)s port %(port)d: %(why)s"
+            raise Invalid(words, field="port", host=host, port=port, why=error.strerror) from None
 
 
 class _Supervised:

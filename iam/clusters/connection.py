@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from iam.clusters.csr import CsrSigner
 from iam.clusters.manifests import rights
 from iam.errors import Invalid, Unavailable
 from iam.kube.bindings import RBAC_GROUP, Binding, Plan, RoleRef
-from iam.kube.certificates import MIN_LIFETIME, new_key, new_request
+from iam.kube.certificates import MIN_LIFETIME, Mismatch, new_key, new_request, verify_issued
 from iam.kube.kubeconfig import Access
 
 PROBE_USERNAME = "kube-iam-probe"
@@ -27,7 +28,8 @@ _log = log.get(__name__)
 class LiveConnection:
     """A cluster that answers over HTTPS. ``signer=None`` means the cluster's own certificates API."""
 
-    def __init__(self, access: Access, instance: str, signer: Signer | None = None) -> None:
+    def __init__(self, access: Access, instance: str, now: Callable[[], datetime], signer: Signer | None = None) -> None:
+        self._now = now
         self._api = ApiServer(access)
         self._signs_itself = signer is None
         self.signer: Signer = signer or CsrSigner(self._api)
@@ -42,9 +44,10 @@ class LiveConnection:
         missing = tuple(self._missing_rights(bound_roles))
         if not self._signs_itself or missing:
             return ProbeReport(version, missing)
+        asked = new_request(new_key(), PROBE_USERNAME)
         try:
-            self.signer.sign(new_request(new_key(), PROBE_USERNAME), MIN_LIFETIME)
-        except Unavailable as problem:
+            verify_issued(self.signer.sign(asked, MIN_LIFETIME).pem, asked, MIN_LIFETIME, self._now())
+        except (Unavailable, Mismatch) as problem:
             return ProbeReport(version, missing, signs=False, problem=str(problem))
         return ProbeReport(version, missing, signs=True)
 

@@ -17,7 +17,7 @@ from iam.errors import Conflict, Invalid, NotFound, Problem
 from iam.kube import names
 from iam.kube.authorizer import Snapshot
 from iam.kube.bindings import RoleRef
-from iam.kube.certificates import MIN_LIFETIME, read_ca
+from iam.kube.certificates import MIN_LIFETIME, read_ca, read_ca_bundle
 from iam.kube.kubeconfig import Access, check_access, check_server
 from iam.kube.kubeconfig import read as read_kubeconfig
 from iam.models import Cluster, Mapping, ReconcileState, Session, db
@@ -73,13 +73,13 @@ class Clusters:
             created_at=self._world.now(), reconcile=ReconcileState(wanted_at=self._world.now()),
         )
         self._set_signer(cluster, command)
-        try:
-            with transaction():
-                db.session.add(cluster)
+        with transaction():
+            db.session.add(cluster)
+            try:
                 db.session.flush()
-                self._audit.record(actor, Event.CLUSTER_REGISTERED, _target(cluster), server=cluster.server, signer=cluster.signer)
-        except IntegrityError:
-            raise Conflict("There is a cluster called %(name)s already.", name=name, field="name") from None
+            except IntegrityError:
+                raise Conflict("There is a cluster called %(name)s already.", name=name, field="name") from None
+            self._audit.record(actor, Event.CLUSTER_REGISTERED, _target(cluster), server=cluster.server, signer=cluster.signer)
         self.probe(actor, name)
         return cluster
 
@@ -170,6 +170,8 @@ class Clusters:
     def manifest(self, actor: Actor, name: str = "", roles: Sequence[RoleRef] = ()) -> str:
         """The least ServiceAccount and ClusterRole, with ``bind`` on the roles that are mapped (or given)."""
         self._audit.require(actor, "administrator", scope=READ)
+        for role in roles:
+            names.role_name(role.name)
         cluster = self._get(name) if name else None
         bound = {*roles, *(bound_roles(cluster) if cluster else ())}
         return manifests.manifest(bound, signs=cluster is None or cluster.signer == CSR)
@@ -229,6 +231,8 @@ def _access_of(command: Registration) -> Access:
     if command.access == IN_CLUSTER:
         return in_cluster_access()
     if command.access == OFFLINE:
+        if command.ca_pem:
+            read_ca_bundle(command.ca_pem.encode())
         return Access(check_server(command.server), command.ca_pem)
     if command.access != CREDENTIAL:
         raise Invalid("The access is one of credential, in-cluster, offline.", field="access")

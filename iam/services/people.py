@@ -111,8 +111,9 @@ class People:
         self._audit.require(actor, "administrator", "approver", "auditor", scope=READ)
         query = select(Person)
         if text:
-            like = f"%{text.strip().replace('%', '')}%"
-            query = query.where(or_(Person.username.ilike(like), Person.display_name.ilike(like), Person.email.ilike(like)))
+            query = query.where(or_(*(
+                column.icontains(text.strip(), autoescape=True) for column in (Person.username, Person.display_name, Person.email)
+            )))
         total = db.session.scalar(select(func.count()).select_from(query.subquery())) or 0
         pages = max(1, -(-total // PAGE))
         page = min(max(1, page), pages)

@@ -27,8 +27,9 @@ def attach(app: Flask) -> None:
 def on_problem(problem: Problem) -> Answer:
     """One of our own errors."""
     if request.path.startswith(API):
-        return _details(problem.kind, problem.title, problem.status, str(problem), problem.field)
-    answer, status = _page(problem.status, _(problem.title), translated(problem))
+        answer, status = _details(problem.kind, problem.title, problem.status, str(problem), problem.field)
+    else:
+        answer, status = _page(problem.status, _(problem.title), translated(problem))
     if isinstance(problem, TooMany) and isinstance(answer, Response):
         answer.headers["Retry-After"] = str(problem.retry_after)
     return answer, status

@@ -9,7 +9,7 @@ from wtforms import HiddenField, PasswordField, StringField
 
 from iam import services
 from iam.directory.base import PasswordDirectory
-from iam.errors import Problem
+from iam.errors import Problem, TooMany
 from iam.services.login import Started
 from iam.web.language import COOKIE as LANGUAGE_COOKIE
 from iam.web.language import LANGUAGES, translated
@@ -47,7 +47,10 @@ def with_password() -> str | AnyResponse | tuple[str, int]:
             visitor(), form.directory.data or "", form.username.data or "", form.password.data or "", _user_agent()
         )
     except Problem as problem:
-        return _page(form, translated(problem)), problem.status
+        answer = Response(_page(form, translated(problem)), problem.status)
+        if isinstance(problem, TooMany):
+            answer.headers["Retry-After"] = str(problem.retry_after)
+        return answer
     return _enter(started)
 
 
