@@ -11,7 +11,7 @@ import hmac
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Row, delete, select, update
 
 from iam.errors import TooMany
 from iam.models import FailedLogin, db
@@ -39,11 +39,9 @@ class Throttle:
 
     def attempt(self, account: str, address: str) -> None:
         """Count an attempt, then raise Throttled if it is one too many. The same for names that do not exist."""
-        over: list[tuple[datetime, int]] = []
-        for key, limit in self._counters(account, address):
-            count, ends = once_more(partial(self._bump, key))
-            if count > limit:
-                over.append((ends, count - limit))
+        limits = dict(self._counters(account, address))
+        found = once_more(partial(self._count, list(limits)))
+        over = [(ends, count - limits[key]) for key, count, ends in found if count > limits[key]]
         if over:
             seconds = max(1, int((max(ends for ends, _ in over) - self._world.now()).total_seconds()))
             is_news = min(excess for _, excess in over) == 1
@@ -51,29 +49,34 @@ class Throttle:
 
     def give_back(self, account: str, address: str) -> None:
         """The attempt was no failure; inside the caller's transaction."""
-        for key, _limit in self._counters(account, address):
-            db.session.execute(
-                update(FailedLogin).where(FailedLogin.key == key, FailedLogin.count > 0).values(count=FailedLogin.count - 1)
-            )
+        keys = [key for key, _limit in self._counters(account, address)]
+        db.session.execute(
+            update(FailedLogin).where(FailedLogin.key.in_(keys), FailedLogin.count > 0).values(count=FailedLogin.count - 1)
+        )
 
     def forget_old(self, now: datetime) -> None:
         """Drop windows that are over (housekeeping)."""
         with transaction():
             db.session.execute(delete(FailedLogin).where(FailedLogin.window_ends_at < now))
 
-    def _bump(self, key: str) -> tuple[int, datetime]:
+    def _count(self, keys: list[str]) -> list[Row[str, int, datetime]]:
+        """Add one to each window that runs, begin one where none does; the counters afterwards."""
         now = self._world.now()
-        counting = FailedLogin.key == key
+        running = (FailedLogin.key.in_(keys), FailedLogin.window_ends_at > now)
         with transaction():
-            found = db.session.execute(
-                update(FailedLogin).where(counting, FailedLogin.window_ends_at > now).values(count=FailedLogin.count + 1)
+            db.session.execute(
+                update(FailedLogin).where(*running).values(count=FailedLogin.count + 1).execution_options(synchronize_session=False)
             )
-            if not found.rowcount:  # type: ignore[attr-defined]  # an UPDATE gives a cursor result
-                db.session.execute(delete(FailedLogin).where(counting, FailedLogin.window_ends_at <= now))
-                db.session.add(FailedLogin(key=key, count=1, window_ends_at=now + timedelta(minutes=self._limits.window_minutes)))
+            query = select(FailedLogin.key, FailedLogin.count, FailedLogin.window_ends_at).where(*running)
+            found = db.session.execute(query).all()
+            missing = set(keys) - {row.key for row in found}
+            if missing:
+                db.session.execute(delete(FailedLogin).where(FailedLogin.key.in_(missing), FailedLogin.window_ends_at <= now))
+                ends = now + timedelta(minutes=self._limits.window_minutes)
+                db.session.add_all(FailedLogin(key=key, count=1, window_ends_at=ends) for key in sorted(missing))
                 db.session.flush()
-            row = db.session.execute(select(FailedLogin.count, FailedLogin.window_ends_at).where(counting)).one()
-        return row[0], row[1]
+                found = db.session.execute(query).all()
+        return list(found)
 
     def _counters(self, account: str, address: str) -> list[tuple[str, int]]:
         limits = self._limits
