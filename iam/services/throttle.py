@@ -11,7 +11,7 @@ import hmac
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import delete, update
 
 from iam.errors import TooMany
 from iam.models import FailedLogin, db
@@ -59,24 +59,26 @@ class Throttle:
         with transaction():
             db.session.execute(delete(FailedLogin).where(FailedLogin.window_ends_at < now))
 
-    def _count(self, keys: list[str]) -> list[Row[str, int, datetime]]:
-        """Add one to each window that runs, begin one where none does; the counters afterwards."""
+    def _count(self, keys: list[str]) -> list[tuple[str, int, datetime]]:
+        """Add one to each window that runs, begin one where none does; the counters afterwards.
+
+        What was counted is what the UPDATE itself returns: a window that another replica begins in between makes the
+        INSERT fail, and the whole is done again.
+        """
         now = self._world.now()
-        running = (FailedLogin.key.in_(keys), FailedLogin.window_ends_at > now)
+        ends = now + timedelta(minutes=self._limits.window_minutes)
         with transaction():
-            db.session.execute(
-                update(FailedLogin).where(*running).values(count=FailedLogin.count + 1).execution_options(synchronize_session=False)
-            )
-            query = select(FailedLogin.key, FailedLogin.count, FailedLogin.window_ends_at).where(*running)
-            found = db.session.execute(query).all()
-            missing = set(keys) - {row.key for row in found}
-            if missing:
-                db.session.execute(delete(FailedLogin).where(FailedLogin.key.in_(missing), FailedLogin.window_ends_at <= now))
-                ends = now + timedelta(minutes=self._limits.window_minutes)
-                db.session.add_all(FailedLogin(key=key, count=1, window_ends_at=ends) for key in sorted(missing))
-                db.session.flush()
-                found = db.session.execute(query).all()
-        return list(found)
+            running = update(FailedLogin).where(FailedLogin.key.in_(keys), FailedLogin.window_ends_at > now)
+            counted = db.session.execute(
+                running.values(count=FailedLogin.count + 1)
+                .returning(FailedLogin.key, FailedLogin.count, FailedLogin.window_ends_at)
+                .execution_options(synchronize_session=False)
+            ).all()
+            fresh = sorted(set(keys) - {key for key, _count, _ends in counted})
+            if fresh:
+                db.session.execute(delete(FailedLogin).where(FailedLogin.key.in_(fresh), FailedLogin.window_ends_at <= now))
+                db.session.add_all(FailedLogin(key=key, count=1, window_ends_at=ends) for key in fresh)
+        return [*((key, count, until) for key, count, until in counted), *((key, 1, ends) for key in fresh)]
 
     def _counters(self, account: str, address: str) -> list[tuple[str, int]]:
         limits = self._limits
