@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 import click
 from cryptography.fernet import Fernet
-from sqlalchemy import select
 
 from iam import schema, services
 from iam.cli.session import State, pass_state
 from iam.errors import Misconfigured, Problem
-from iam.models import Cluster, db
+from iam.models import Cluster
 from iam.services import Services
+from iam.services.base import operator
 from iam.settings.example import example
 
 
@@ -41,7 +41,7 @@ def check(state: State, offline: bool) -> None:  # noqa: FBT001
             targets: list[tuple[str, str, Callable[[], object]]] = [
                 ("directory", name, directory.check) for name, directory in ours.world.directories.items()
             ]
-            registered: Iterable[Cluster] = () if wrong else db.session.scalars(select(Cluster).order_by(Cluster.name))
+            registered = () if wrong else ours.clusters.list(operator("config check"))
             targets += [("cluster", one.name, partial(_reach, ours, one)) for one in registered]
             for kind, name, reach in targets:
                 try:

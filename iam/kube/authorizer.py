@@ -6,12 +6,12 @@ many others there are. A snapshot never changes; ``with_changes`` makes the next
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from iam.kube.rbac import PolicyRule, Role, RoleBinding, RoleKey, aggregate, read_binding
+from iam.kube.rbac import Role, RoleBinding, RoleKey, aggregate, read_binding
 from iam.kube.requests import MASTERS, Decision, Request
 
 BindingKey = tuple[str, str]
@@ -85,19 +85,6 @@ class Snapshot:
                 if role and role.rule_that_allows(request):
                     return binding
         return None
-
-    def bindings_of(self, user: str, groups: Iterable[str]) -> Iterator[RoleBinding]:
-        """Every binding that applies to somebody, in any namespace."""
-        for found in (self._of_user.get(user, _EMPTY), *(self._of_group.get(group, _EMPTY) for group in groups)):
-            for bindings in found.values():
-                yield from bindings
-
-    def rules_of(self, user: str, groups: Iterable[str]) -> Iterator[tuple[RoleBinding, PolicyRule]]:
-        """Every rule that somebody holds, with the binding it comes through. Bindings to missing roles give none."""
-        for binding in self.bindings_of(user, groups):
-            role = self.roles.get(binding.role)
-            for rule in role.rules if role else ():
-                yield binding, rule
 
 
 def _allowed(binding: RoleBinding, kind: str, subject: str) -> Decision:

@@ -72,7 +72,7 @@ class Entry:
     """Where the person keeps their own key, if they brought one."""
 
 
-def write(entries: Iterable[Entry], namespace_of: dict[str, str] | None = None) -> str:
+def write(entries: Iterable[Entry]) -> str:
     """The kubeconfig as YAML; the first cluster is current, contexts are called ``<user>@<cluster>``."""
     entries = list(entries)
     return yaml.dump(
@@ -83,12 +83,7 @@ def write(entries: Iterable[Entry], namespace_of: dict[str, str] | None = None) 
             "clusters": [{"name": entry.cluster, "cluster": _cluster(entry)} for entry in entries],
             "users": [{"name": _context(entry), "user": _user(entry)} for entry in entries],
             "contexts": [
-                {
-                    "name": _context(entry),
-                    "context": {"cluster": entry.cluster, "user": _context(entry)}
-                    | ({"namespace": namespace_of[entry.cluster]} if namespace_of and entry.cluster in namespace_of else {}),
-                }
-                for entry in entries
+                {"name": _context(entry), "context": {"cluster": entry.cluster, "user": _context(entry)}} for entry in entries
             ],
         },
         Dumper=_Dumper,

@@ -39,11 +39,6 @@ class Request:
     path: str | None = None
 
     @property
-    def is_resource_request(self) -> bool:
-        """Whether objects are asked for, not a path."""
-        return self.path is None
-
-    @property
     def is_read_only(self) -> bool:
         """Whether the verb only reads, as ABAC understands it."""
         return self.verb in READ_ONLY_VERBS

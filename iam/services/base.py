@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +63,11 @@ class World:
     directories: Mapping[str, Directory]
     connect: Callable[[Cluster], Connection]
     vault: Vault
+
+
+def key_hash(key: str) -> str:
+    """What we keep of a session's or a token's key: SHA-256, hex. The keys are random, so nothing slower is needed."""
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def once_more(work: Callable[[], _T]) -> _T:

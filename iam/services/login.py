@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from iam.errors import Conflict, Invalid, NotFound, Problem, Unauthenticated
 from iam.kube import names
 from iam.models import Person, Session, db
 from iam.services.audit import Audit, Event, Target
-from iam.services.base import READ, SCOPES, WRITE, Actor, World, once_more, transaction
+from iam.services.base import READ, SCOPES, WRITE, Actor, World, key_hash, once_more, transaction
 from iam.services.people import People
 from iam.services.throttle import Throttle, Throttled
 
@@ -96,7 +95,7 @@ class Logins:
         """Who a session cookie stands for; None when the session is unknown, ended, idle or over."""
         now = self._world.now()
         row = db.session.execute(
-            select(Session, Person).join(Person, Session.person_id == Person.id).where(Session.key_hash == _hash(key))
+            select(Session, Person).join(Person, Session.person_id == Person.id).where(Session.key_hash == key_hash(key))
         ).one_or_none()
         if row is None:
             return None
@@ -168,7 +167,7 @@ class Logins:
             if person.is_disabled:
                 raise LoginRefused("disabled by an administrator", account=person.username)
             session = Session(
-                key_hash=_hash(key), person_id=person.id, created_at=now, last_used_at=now,
+                key_hash=key_hash(key), person_id=person.id, created_at=now, last_used_at=now,
                 ends_at=now + timedelta(hours=self._world.settings.sessions.absolute_hours),
                 address=visitor.address[:64], user_agent=names.printable(user_agent, 255),
                 logout=self._world.vault.seal(dict(logout)) if logout else None,
@@ -204,10 +203,6 @@ class Logins:
         if not isinstance(directory, RedirectDirectory) or isinstance(directory, PasswordDirectory):
             raise NotFound("There is no directory %(name)s to be redirected to.", name=name)
         return directory
-
-
-def _hash(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def _shown(text: str) -> str:

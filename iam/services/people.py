@@ -52,7 +52,7 @@ class People:
             self._claim_username(actor, identity, "")
             person = Person(
                 directory=identity.directory, subject=identity.subject, username=identity.username,
-                display_name=identity.display_name[:255], created_at=now, synced_at=now,
+                display_name=profile(identity)[0], created_at=now, synced_at=now,
             )
             db.session.add(person)
             db.session.flush()
@@ -62,8 +62,7 @@ class People:
             self._audit.record(actor, Event.PERSON_CHANGED, _target(person), username=[person.username, identity.username])
             person.username = identity.username
             want_clusters_of_groups([group.id for group in person.groups], now)
-        person.display_name = names.printable(identity.display_name, 255) or identity.username
-        person.email, person.manager = names.printable(identity.email, 320), names.printable(identity.manager, 512)
+        person.display_name, person.email, person.manager = profile(identity)
         lapsed = lapse_at(self._world, person)
         person.synced_at = now
         if person.disabled_reason == BY_DIRECTORY:
@@ -198,6 +197,12 @@ class People:
         db.session.flush()
         want_clusters_of_groups([*(have[name].id for name in left), *(group.id for group in known.values())], self._world.now())
         self._audit.record(actor, Event.PERSON_CHANGED, _target(person), joined=sorted(joined), left=sorted(left))
+
+
+def profile(identity: Identity) -> tuple[str, str, str]:
+    """Display name, e-mail and manager as they are stored: printable, and no longer than their columns."""
+    display_name = names.printable(identity.display_name, 255) or identity.username
+    return display_name, names.printable(identity.email, 320), names.printable(identity.manager, 512)
 
 
 def groups_named(directory: str, wanted: frozenset[str] | set[str]) -> list[Group]:

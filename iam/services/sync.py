@@ -13,12 +13,11 @@ from sqlalchemy.orm import selectinload
 from iam import log
 from iam.directory.base import Identity, PasswordDirectory
 from iam.errors import Conflict, Invalid, NotFound, Problem
-from iam.kube import names
 from iam.models import Person, SyncState, db
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.locks import only_one
-from iam.services.people import BY_ADMINISTRATOR, People
+from iam.services.people import BY_ADMINISTRATOR, People, profile
 
 _log = log.get(__name__)
 
@@ -159,11 +158,8 @@ def _is_unchanged(person: Person, identity: Identity | None) -> bool:
     """Whether the directory says what we know already; most people, at most times."""
     if identity is None or person.is_disabled or identity.groups != {group.name for group in person.groups}:
         return False
-    known = (person.username, person.display_name, person.email, person.manager)
-    return known == (
-        identity.username, names.printable(identity.display_name, 255) or identity.username,
-        names.printable(identity.email, 320), names.printable(identity.manager, 512),
-    )
+    known = (person.username, (person.display_name, person.email, person.manager))
+    return known == (identity.username, profile(identity))
 
 
 def _chunks(ids: list[str], size: int = 500) -> Iterator[list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from iam.errors import Conflict, Invalid, NotFound
 from iam.models import ApiToken, Person, db
 from iam.services.audit import Audit, Event, Target
-from iam.services.base import READ, SCOPES, WRITE, Actor, World, transaction
+from iam.services.base import READ, SCOPES, WRITE, Actor, World, key_hash, transaction
 from iam.services.people import People
 
 PREFIX = "kiam_"
@@ -54,7 +53,7 @@ class Tokens:
             ended = or_(ApiToken.expires_at <= now, ApiToken.revoked_at.is_not(None))
             db.session.execute(delete(ApiToken).where(ApiToken.person_id == actor.person_id, ApiToken.name == name, ended))
             token = ApiToken(
-                key_hash=_hash(key), person_id=actor.person_id, name=name, scopes=sorted(set(scopes)), created_at=now,
+                key_hash=key_hash(key), person_id=actor.person_id, name=name, scopes=sorted(set(scopes)), created_at=now,
                 expires_at=now + timedelta(days=days),
             )
             db.session.add(token)
@@ -84,7 +83,7 @@ class Tokens:
         """Who a bearer token stands for, with its scopes; None when it is unknown, revoked or expired."""
         now = self._world.now()
         row = db.session.execute(
-            select(ApiToken, Person).join(Person, ApiToken.person_id == Person.id).where(ApiToken.key_hash == _hash(key))
+            select(ApiToken, Person).join(Person, ApiToken.person_id == Person.id).where(ApiToken.key_hash == key_hash(key))
         ).one_or_none()
         if row is None:
             return None
@@ -98,7 +97,3 @@ class Tokens:
             visitor, name=person.username, display_name=person.display_name, person_id=person.id,
             roles=self._people.roles_of(person), scopes=frozenset(token.scopes),
         )
-
-
-def _hash(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()

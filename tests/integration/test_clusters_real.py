@@ -11,37 +11,14 @@ import pytest
 import yaml
 from fixtures.offline import events, give, request_of
 from fixtures.product import Kubectl, Product
-from fixtures.real import RBAC, Run, bound, own_namespace
+from fixtures.real import RBAC, Run, bound
 
 from iam.clusters.client import ApiServer
 from iam.clusters.throwaway import ControlPlane
 from iam.kube.bindings import RBAC_GROUP, RoleRef
-from iam.kube.kubeconfig import Access, read
+from iam.kube.kubeconfig import Access
 from iam.services.access import NewMapping
 from iam.services.clusters import Registration
-
-
-@pytest.fixture
-def api(control_plane: ControlPlane) -> ApiServer:
-    return ApiServer(read(control_plane.kubeconfig()))
-
-
-@pytest.fixture
-def admin(control_plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> Run:
-    """kubectl as the cluster's administrator; answers standard output."""
-
-    def run(*arguments: str) -> str:
-        done = kubectl(control_plane.kubeconfig(), *arguments, folder=tmp_path)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
-
-
-@pytest.fixture
-def place(api: ApiServer, request: pytest.FixtureRequest) -> str:
-    """A namespace of this test's own."""
-    return own_namespace(api, str(request.node.originalname))
 
 
 @pytest.fixture

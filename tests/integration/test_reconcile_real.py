@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from fixtures.offline import events, give
-from fixtures.product import Kubectl, Product
-from fixtures.real import RBAC, Run, bound, own_namespace
+from fixtures.product import Product
+from fixtures.real import RBAC, Run, bound
 from rigs.relay import Relay
 
 from iam.clusters.client import ApiServer
 from iam.clusters.throwaway import ControlPlane
 from iam.kube.bindings import Plan
-from iam.kube.kubeconfig import read
 from iam.services.clusters import Registration
-
-
-@pytest.fixture
-def api(control_plane: ControlPlane) -> ApiServer:
-    return ApiServer(read(control_plane.kubeconfig()))
-
-
-@pytest.fixture
-def admin(control_plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> Run:
-    """kubectl as the cluster's administrator; answers standard output."""
-
-    def run(*arguments: str) -> str:
-        done = kubectl(control_plane.kubeconfig(), *arguments, folder=tmp_path)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
-
-
-@pytest.fixture
-def place(api: ApiServer, request: pytest.FixtureRequest) -> str:
-    """A namespace of this test's own."""
-    return own_namespace(api, str(request.node.originalname))
 
 
 @pytest.fixture

@@ -75,10 +75,10 @@ def test_a_key_of_ones_own_is_named_by_its_path_only() -> None:
     assert user["user"] == {INLINE_CERTIFICATE: inline(CERTIFICATE), "client-key": "/home/alice/key.pem"}
 
 
-def test_the_first_of_several_clusters_is_current_and_namespaces_are_kept() -> None:
-    config = yaml.safe_load(write([entry("a"), entry("b")], {"b": "dev"}))
+def test_the_first_of_several_clusters_is_current() -> None:
+    config = yaml.safe_load(write([entry("a"), entry("b")]))
     assert config["current-context"] == "alice@a"
-    assert [item["context"].get("namespace") for item in config["contexts"]] == [None, "dev"]
+    assert [item["name"] for item in config["contexts"]] == ["alice@a", "alice@b"]
 
 
 def test_a_kubeconfig_without_clusters_is_still_one() -> None:
