@@ -104,6 +104,11 @@ class OpenIDProvider:
         self._accounts.pop(sub, None)
         self._write_state()
 
+    def forget_accounts(self) -> None:
+        """Forget every account: what other tests left in a shared provider answers to no login here."""
+        self._accounts.clear()
+        self._write_state()
+
     def register(self, redirect_uri: str, post_logout_redirect_uri: str | None = None) -> None:
         """Register one more redirect URI of the client while running."""
         self._redirect_uris.append(redirect_uri)

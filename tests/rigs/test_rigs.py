@@ -163,7 +163,7 @@ ANNA = {"email": "anna@example.org", "email_verified": True, "name": "Anna", "pr
 
 
 def test_openid_login_refresh_rotation_and_logout(openid_provider: OpenIDProvider) -> None:
-    openid_provider.accounts.clear()  # others may have an Anna of their own
+    openid_provider.forget_accounts()  # others may have an Anna of their own
     openid_provider.set_account("sub-1", {**ANNA, "groups": ["developers"]})
     openid_provider.register(CALLBACK + "/2", "http://127.0.0.1/bye")
     login, browser = Login(openid_provider), requests.Session()
