@@ -6,7 +6,7 @@ many others there are. A snapshot never changes; ``with_changes`` makes the next
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -62,6 +62,24 @@ class Snapshot:
         of_user = _reindexed(self._of_user, [(b, b.users) for b in old], [(b, b.users) for b in fresh.values()])
         of_group = _reindexed(self._of_group, [(b, b.groups) for b in old], [(b, b.groups) for b in fresh.values()])
         return Snapshot(next_roles, next_bindings, of_user, of_group)
+
+    def held_by(self, user: str, groups: Iterable[str]) -> Iterator[tuple[str, str, RoleBinding]]:
+        """(kind of subject, its name, binding) of every binding that applies to this user in these groups."""
+        for kind, index, names in (("User", self._of_user, (user,)), ("Group", self._of_group, tuple(groups))):
+            for name in names:
+                for bindings in index.get(name, {}).values():
+                    for binding in bindings:
+                        yield kind, name, binding
+
+    @property
+    def users(self) -> Iterable[str]:
+        """Every user that a binding names, service accounts in their long spelling."""
+        return (name for name, scopes in self._of_user.items() if scopes)
+
+    @property
+    def groups(self) -> Iterable[str]:
+        """Every group that a binding names."""
+        return (name for name, scopes in self._of_group.items() if scopes)
 
     def decide(self, request: Request) -> Decision:
         """The API server's own answer. ``system:masters`` is allowed before any authorizer is asked."""

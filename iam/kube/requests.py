@@ -17,9 +17,9 @@ READ_ONLY_VERBS = frozenset({"get", "list", "watch"})
 MASTERS = "system:masters"
 AUTHENTICATED = "system:authenticated"
 UNAUTHENTICATED = "system:unauthenticated"
-_SERVICE_ACCOUNT = "system:serviceaccount:"
+SERVICE_ACCOUNT = "system:serviceaccount:"
 _LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
-_SERVICE_ACCOUNT_USER = re.compile(rf"{_SERVICE_ACCOUNT}({_LABEL}):{_LABEL}(?:\.{_LABEL})*")
+_SERVICE_ACCOUNT_USER = re.compile(rf"{SERVICE_ACCOUNT}({_LABEL}):{_LABEL}(?:\.{_LABEL})*")
 _RESOURCE_FIELDS = {"namespace", "verb", "group", "version", "resource", "subresource", "name", "fieldSelector", "labelSelector"}
 _SPEC_FIELDS = {"user", "groups", "uid", "extra", "resourceAttributes", "nonResourceAttributes"}
 
@@ -74,7 +74,7 @@ def with_implied_groups(user: str, groups: tuple[str, ...]) -> tuple[str, ...]:
 
 def service_account_user(namespace: str, name: str) -> str:
     """The user name of a service account."""
-    return f"{_SERVICE_ACCOUNT}{namespace}:{name}"
+    return f"{SERVICE_ACCOUNT}{namespace}:{name}"
 
 
 def from_review(spec: Any) -> Request:
