@@ -99,7 +99,7 @@ def _bindings_that_allow(snapshot: Snapshot, wanted: Request, *, anywhere: bool)
     rules = {key: role.rule_that_allows(wanted) for key, role in snapshot.roles.items()}
     for binding in snapshot.bindings.values():
         rule = rules.get(binding.role)
-        if rule and (anywhere and wanted.path is None or _reaches(binding, wanted)):
+        if rule and ((anywhere and wanted.path is None) or _reaches(binding, wanted)):
             yield binding, rule
 
 
