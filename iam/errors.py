@@ -7,7 +7,20 @@ into the log, never into the message: no secret and no stack reaches a user.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Something to tell a user that is no error: a gettext key, and what goes into it."""
+
+    message: str
+    params: Mapping[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message % self.params if self.params else self.message
 
 
 class Problem(Exception):

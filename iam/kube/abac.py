@@ -8,7 +8,7 @@ pkg/auth/authorizer/abac/abac.go, pkg/apis/abac/v0/conversion.go, pkg/apis/abac/
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from iam.kube.requests import AUTHENTICATED, MASTERS, Decision, Request
 
 API_VERSION = "abac.authorization.kubernetes.io/v1beta1"
 KIND = "Policy"
+REFERENCES = ("person", "directoryGroup")
 MAX_LINE_BYTES = 64 * 1024
 """Go's bufio.Scanner, with which the API server reads the file, gives up on a line of this length (its newline not counted)."""
 _GO_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -65,13 +66,26 @@ class Policy:
         return json.dumps({"apiVersion": API_VERSION, "kind": KIND, "spec": spec}, ensure_ascii=False, separators=(",", ":"))
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Reference:
+    """A subject that only we know: a person or a directory group, as ``directory:name``. The API server never sees it."""
+
+    kind: str
+    """``person`` or ``directoryGroup``, as the field in the spec is called."""
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a file: its number, its text, and its policy if it is not a comment or blank."""
+    """A line of a file: its number, its text, and its policy if it is not a comment or blank.
+
+    With a reference the policy has no subject yet; ``expanded`` puts one in for each user behind it.
+    """
 
     number: int
     text: str
     policy: Policy | None = None
+    reference: Reference | None = None
 
 
 def parse(text: str, source: str = "policy") -> list[Line]:
@@ -79,28 +93,68 @@ def parse(text: str, source: str = "policy") -> list[Line]:
     return list(lines(text, source))
 
 
-def lines(text: str, source: str = "policy") -> Iterator[Line]:
-    """Line by line, as ``parse``."""
+def lines(text: str, source: str = "policy", *, references: bool = False) -> Iterator[Line]:
+    """Line by line, as ``parse``. ``references`` allows ``person`` and ``directoryGroup`` in place of a user or group."""
+    for found in survey(text, source, references=references):
+        if isinstance(found, Invalid):
+            raise found
+        yield found
+
+
+def survey(text: str, source: str = "policy", *, references: bool = False) -> Iterator[Line | Invalid]:
+    """As ``lines``, but a line that is wrong yields its error and the next ones follow."""
     if text.startswith("\ufeff"):
-        raise Invalid("%(where)s begins with a byte order mark; save it as UTF-8 without one.", field=f"{source}:1", where=source)
+        yield Invalid("%(where)s begins with a byte order mark; save it as UTF-8 without one.", field=f"{source}:1", where=source)
+        text = text.removeprefix("\ufeff")
     ended = text.count("\n")
     for number, raw in enumerate(text.split("\n"), start=1):
-        if len(raw) * 4 >= MAX_LINE_BYTES and len(raw.encode("utf-8", "replace")) >= MAX_LINE_BYTES:
-            raise Invalid("The line is 64 KiB or longer, which the API server cannot read; split it.", field=f"{source}:{number}")
-        line = raw.removesuffix("\r")
-        stripped = line.strip(_GO_SPACE)
-        is_policy = bool(stripped) and not stripped.startswith("#")
-        if stripped or number <= ended:
-            yield Line(number, line, _parse_line(line, f"{source}:{number}") if is_policy else None)
+        try:
+            line = _read_line(number, raw, f"{source}:{number}", references=references)
+        except Invalid as problem:
+            yield problem
+            continue
+        if raw.strip(_GO_SPACE) or number <= ended:  # what follows the last newline is no line when it is blank
+            yield line
 
 
-def _parse_line(text: str, where: str) -> Policy:
+def _read_line(number: int, raw: str, where: str, *, references: bool) -> Line:
+    if len(raw) * 4 >= MAX_LINE_BYTES and len(raw.encode("utf-8", "replace")) >= MAX_LINE_BYTES:
+        raise Invalid("The line is 64 KiB or longer, which the API server cannot read; split it.", field=where)
+    line = raw.removesuffix("\r")
+    stripped = line.strip(_GO_SPACE)
+    if not stripped or stripped.startswith("#"):
+        return Line(number, line)
+    document = _json(line, where)
+    reference = _take_reference(document, where) if references else None
+    return Line(number, line, _read_policy(document, where), reference)
+
+
+def _take_reference(document: dict[str, Any], where: str) -> Reference | None:
+    """Our own kind of subject, taken out of the spec so that what is left is a policy."""
+    spec = document.get("spec")
+    names = [name for name in REFERENCES if name in spec] if isinstance(spec, dict) else []
+    if not names or not isinstance(spec, dict):
+        return None
+    if len(names) > 1 or spec.get("user") or spec.get("group"):
+        raise Invalid("Name one subject: a person, a directoryGroup, or a user and group.", field=f"{where} spec.{names[0]}")
+    value = spec.pop(names[0])
+    directory, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if not directory or not name:
+        raise Invalid("This should read directory:name.", field=f"{where} spec.{names[0]}")
+    return Reference(names[0], value)
+
+
+def _json(text: str, where: str) -> dict[str, Any]:
     try:
         document = json.loads(text, object_pairs_hook=_unambiguous)
     except (ValueError, RecursionError) as error:
         raise Invalid("This is not JSON: %(why)s", field=where, why=str(error)[:100]) from None
     if not isinstance(document, dict):
         raise Invalid("A policy is a JSON object.", field=where)
+    return document
+
+
+def _read_policy(document: dict[str, Any], where: str) -> Policy:
     if "apiVersion" not in document and "kind" not in document:
         return _legacy(document, where)
     if document.get("apiVersion") != API_VERSION:
@@ -150,6 +204,25 @@ def _fields(values: dict[str, Any], known: set[str], where: str) -> dict[str, An
         if value is not None:
             read[_SPEC[name]] = value
     return read
+
+
+def expanded(found: Iterable[Line], users_behind: Callable[[Reference], Iterable[str]]) -> Iterator[tuple[int, Policy]]:
+    """(line number, policy) as the API server will see them: each reference has become its users, in order of their names."""
+    for line in found:
+        if line.policy and line.reference:
+            for user in sorted(set(users_behind(line.reference))):
+                yield line.number, replace(line.policy, user=user)
+        elif line.policy:
+            yield line.number, line.policy
+
+
+def render_line(policy: Policy, reference: Reference | None = None) -> str:
+    """The canonical line, with our own subject in it if there is one."""
+    if reference is None:
+        return policy.render()
+    document = json.loads(policy.render())
+    document["spec"] = {reference.kind: reference.name, **document["spec"]}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
 def render(policies: Iterable[Policy]) -> str:

@@ -1,0 +1,117 @@
+"""Which policy allows all that another allows, and what one list of policies allows beyond another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import product
+
+from iam.kube.abac import Policy
+from iam.kube.rbac import ALL
+from iam.kube.requests import AUTHENTICATED, UNAUTHENTICATED, Request, with_implied_groups
+
+_Key = tuple[str, ...]
+_OUTSIDERS = {"system:anonymous", UNAUTHENTICATED}
+
+
+class Coverage:
+    """Lines by what they allow. A look-up costs the number of ways to be wider, not the number of lines."""
+
+    def __init__(self, numbered: Iterable[tuple[int, Policy]]) -> None:
+        self._first: dict[_Key, list[int]] = {}
+        for number, policy in numbered:
+            for half in halves(policy):
+                self._note(_key(half), number)
+
+    def _note(self, key: _Key, number: int) -> None:
+        """The first two lines of a kind are enough to name one that is not oneself."""
+        known = self._first.setdefault(key, [])
+        if len(known) < 2 and number not in known:
+            known.append(number)
+
+    def by_another(self, number: int, policy: Policy) -> int | None:
+        """The number of another line that allows all of this one, the first such; None when some of it comes from nowhere else.
+
+        Of two lines that say the same, only the later one is covered.
+        """
+        found = [self._covering(half, besides=number) for half in halves(policy)]
+        numbers = [one for one in found if one is not None]
+        return max(numbers) if numbers and len(numbers) == len(found) else None
+
+    def beyond(self, policy: Policy) -> list[Policy]:
+        """The part of this policy that no line here allows."""
+        return [half for half in halves(policy) if self._covering(half) is None]
+
+    def _covering(self, half: Policy, besides: int = 0) -> int | None:
+        own = _key(half)
+        best: int | None = None
+        for key in _as_wide(half):
+            for number in self._first.get(key, ()):
+                if number != besides and not (key == own and number > besides > 0) and (best is None or number < best):
+                    best = number
+        return best
+
+
+def halves(policy: Policy) -> Iterator[Policy]:
+    """What it says of resources and what it says of paths: each of them counts by itself."""
+    if policy.user or policy.group:
+        if policy.resource:
+            yield replace(policy, non_resource_path="")
+        if policy.non_resource_path:
+            yield Policy(policy.user, policy.group, policy.readonly, non_resource_path=_normal(policy.non_resource_path))
+
+
+def gained(before: Iterable[Policy], after: Iterable[Policy]) -> list[Policy]:
+    """What is allowed by ``after`` and not by ``before``, each once. What was readable and now may be changed counts whole."""
+    coverage = Coverage(enumerate(before, start=1))
+    return list(dict.fromkeys(half for policy in after for half in coverage.beyond(policy)))
+
+
+def witness(half: Policy) -> Request:
+    """A question that this half allows and hardly any other line does: where it says ``*``, a name that nobody uses."""
+    verb = "get" if half.readonly else "kube-iam-witness"
+    groups = (half.group,) if half.group else ()
+    user = half.user or "kube-iam-witness"
+    if half.non_resource_path:
+        return Request(user, verb, groups, path=half.non_resource_path.replace(ALL, "kube-iam-witness"))
+    place = (half.api_group, half.resource, half.namespace)
+    api_group, resource, namespace = ("kube-iam-witness" if value == ALL else value for value in place)
+    return Request(user, verb, groups, api_group, resource, namespace=namespace)
+
+
+def _key(half: Policy) -> _Key:
+    return (half.user, half.group, str(half.readonly), half.namespace, half.api_group, half.resource, half.non_resource_path)
+
+
+def _as_wide(half: Policy) -> Iterator[_Key]:
+    """The keys of all policies that allow at least as much, itself among them."""
+    readings = ("False", "True") if half.readonly else ("False",)
+    if half.non_resource_path:
+        what: Iterable[_Key] = (("", "", "", path) for path in _wider_paths(half.non_resource_path))
+    else:
+        places = product({half.namespace, ALL}, {half.api_group, ALL}, {half.resource, ALL})
+        what = ((*place, "") for place in places)
+    whats = tuple(what)
+    for (user, group), reading in product(_as_many(half.user, half.group), readings):
+        for one in whats:
+            yield (user, group, reading, *one)
+
+
+def _as_many(user: str, group: str) -> set[tuple[str, str]]:
+    """Subjects that stand for at least these people, by the groups that authentication implies."""
+    found = {(user, group)} | ({(user, "")} if user else set()) | ({("", group)} if group else set())
+    if user in _OUTSIDERS or group in _OUTSIDERS:
+        return found
+    implied = with_implied_groups(user, ()) if user else (AUTHENTICATED,)
+    return found | {("", one) for one in implied} | {(user, one) for one in implied if user}
+
+
+def _wider_paths(path: str) -> Iterator[str]:
+    yield path
+    for length in range(len(path.rstrip(ALL)) + 1):
+        yield path[:length] + ALL
+
+
+def _normal(path: str) -> str:
+    """Any number of trailing stars means one."""
+    return path.rstrip(ALL) + ALL if path.endswith(ALL) else path
