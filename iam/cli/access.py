@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
+from iam.cli import explore
 from iam.cli.session import State, pass_state
 from iam.errors import Invalid
 from iam.kube import abac, rbac_files
 from iam.kube.authorizer import Snapshot
-from iam.kube.requests import Decision, Request, from_review, with_implied_groups
+from iam.kube.requests import Decision, Request, from_review, in_words, with_implied_groups
 
 MAX_REVIEW_BYTES = 1024 * 1024
 Decide = Callable[[Request], Decision]
@@ -24,6 +26,10 @@ Decide = Callable[[Request], Decision]
 @click.group()
 def access() -> None:
     """Questions about access."""
+
+
+for command in explore.COMMANDS:
+    access.add_command(command)
 
 
 @access.command()
@@ -69,13 +75,8 @@ def _authorizer(state: State, given: dict[str, Any]) -> Decide:
 
 
 def _question(given: dict[str, Any]) -> Request:
-    groups = with_implied_groups(given["user"], tuple(given["groups"]))
-    target: str = given["resource"]
-    if target.startswith("/"):
-        return Request(given["user"], given["verb"], groups, path=target)
-    kind, _, subresource = target.partition("/")
-    resource, _, api_group = kind.partition(".")
-    return Request(given["user"], given["verb"], groups, api_group, resource, subresource, given["name"], given["namespace"])
+    wanted = in_words(given["verb"], given["resource"], given["name"], given["namespace"])
+    return replace(wanted, user=given["user"], groups=with_implied_groups(given["user"], tuple(given["groups"])))
 
 
 def _answer_reviews(decide: Decide, source: str) -> None:

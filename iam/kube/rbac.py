@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from iam.kube.bindings import INSTANCE
 from iam.kube.requests import Request, service_account_user
 
 ALL = "*"
@@ -123,6 +124,8 @@ class RoleBinding:
     users: tuple[str, ...] = ()
     """User names, service accounts in their long spelling among them."""
     groups: tuple[str, ...] = ()
+    instance: str = ""
+    """The installation of ours that keeps it, as its label says; empty for everybody else's."""
 
     @property
     def kind(self) -> str:
@@ -155,7 +158,8 @@ def read_binding(document: Mapping[str, Any]) -> RoleBinding:
         elif subject["kind"] == "ServiceAccount" and (subject.get("namespace") or namespace):
             users.append(service_account_user(subject.get("namespace") or namespace, subject["name"]))
     role = (ref["kind"], namespace if ref["kind"] == "Role" else "", ref["name"])
-    return RoleBinding(metadata["name"], namespace, role, tuple(users), tuple(groups))
+    instance = (metadata.get("labels") or {}).get(INSTANCE) or ""
+    return RoleBinding(metadata["name"], namespace, role, tuple(users), tuple(groups), instance)
 
 
 def aggregate(documents: Iterable[Mapping[str, Any]]) -> dict[RoleKey, Role]:

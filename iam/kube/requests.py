@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iam.errors import Invalid
+from iam.kube import resources
 
 READ_ONLY_VERBS = frozenset({"get", "list", "watch"})
 MASTERS = "system:masters"
@@ -44,6 +45,14 @@ class Request:
         return self.verb in READ_ONLY_VERBS
 
     @property
+    def target(self) -> str:
+        """What it is about, as ``in_words`` reads it: ``deployments.apps/scale``, or the path."""
+        if self.path is not None:
+            return self.path
+        kind = f"{self.resource}.{self.api_group}" if self.api_group else self.resource
+        return f"{kind}/{self.subresource}" if self.subresource else kind
+
+    @property
     def combined_resource(self) -> str:
         """``pods/log`` where there is a subresource, else ``pods``."""
         return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
@@ -70,6 +79,25 @@ def with_implied_groups(user: str, groups: tuple[str, ...]) -> tuple[str, ...]:
     if account:
         implied = ["system:serviceaccounts", f"system:serviceaccounts:{account[1]}", *implied]
     return tuple(dict.fromkeys([*groups, *implied]))
+
+
+def in_words(verb: str, target: str, name: str = "", namespace: str = "") -> Request:
+    """A permission as kubectl takes it: ``get pods/log``, ``create deployments.apps``, ``get /healthz``.
+
+    A built-in resource outside the core group may leave its group out (``deployments``), as with kubectl; a trailing dot
+    (``deployments.``) means the core group. Raises Invalid.
+    """
+    verb, target = verb.strip(), target.strip()
+    if not verb or not target:
+        raise Invalid("Say what is to be done, and to what: a verb and a resource or a path.", field="verb" if not verb else "resource")
+    if target.startswith("/"):
+        return Request("", verb, path=target)
+    kind, _, subresource = target.partition("/")
+    resource, dot, api_group = kind.partition(".")
+    served_by = resources.groups_of(resource)
+    if not dot and served_by and "" not in served_by:
+        api_group = served_by[0]
+    return Request("", verb, (), api_group, resource, subresource, name.strip(), namespace.strip())
 
 
 def service_account_user(namespace: str, name: str) -> str:

@@ -13,13 +13,16 @@ from iam.services.audit import Audit
 from iam.services.base import World
 from iam.services.clusters import Clusters
 from iam.services.credentials import Credentials
+from iam.services.explorer import Explorer
 from iam.services.heartbeats import Heartbeats
 from iam.services.housekeeping import Housekeeping
 from iam.services.login import Logins
 from iam.services.people import People
 from iam.services.reconcile import Reconciler
+from iam.services.snapshots import Snapshots
 from iam.services.sync import Sync
 from iam.services.tokens import Tokens
+from iam.services.views import Views
 
 _KEY = "kube-iam"
 
@@ -41,6 +44,7 @@ class Services:
     sync: Sync
     heartbeats: Heartbeats
     housekeeping: Housekeeping
+    explorer: Explorer
 
     @classmethod
     def over(cls, world: World) -> Services:
@@ -54,6 +58,7 @@ class Services:
             tokens=Tokens(world, audit, people), clusters=clusters, access=access, credentials=Credentials(world, audit, access),
             reconciler=Reconciler(world, audit, clusters, access), sync=Sync(world, audit, people),
             heartbeats=Heartbeats(world, audit), housekeeping=Housekeeping(world),
+            explorer=Explorer(audit, clusters, Views(world, clusters, access, Snapshots(world.now))),
         )
 
 

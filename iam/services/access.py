@@ -103,6 +103,12 @@ class Access:
         losing = tuple(person for person in people if person.id not in others)
         return Effect(command, losing=losing, unchanged=len(people) - len(losing))
 
+    def members(self, actor: Actor, command: NewMapping) -> Sequence[Person]:
+        """Whom a mapping would be for, if it were saved. Raises Invalid, NotFound."""
+        self._audit.require(actor, "administrator", "approver", "auditor", scope=READ)
+        _cluster, directory, group_name = self._checked(command)
+        return self._members(directory, group_name)
+
     def create(self, actor: Actor, command: NewMapping) -> Mapping:
         """Save a mapping; its bindings follow with the next reconcile. Raises Invalid, NotFound, Conflict."""
         target = Target("mapping", f"{command.group} -> {command.role_kind}/{command.role_name}", command.cluster)

@@ -88,7 +88,7 @@ class Clusters:
         self._audit.require(actor, "administrator", scope=WRITE, target=Target("cluster", name))
         _check_lifetimes(default_lifetime_seconds, max_lifetime_seconds)
         with transaction():
-            cluster = self._get(name)
+            cluster = self.named(name)
             cluster.title = title.strip()[:120]
             cluster.default_lifetime_seconds, cluster.max_lifetime_seconds = default_lifetime_seconds, max_lifetime_seconds
             self._audit.record(actor, Event.CLUSTER_CHANGED, _target(cluster), max_lifetime_seconds=max_lifetime_seconds)
@@ -99,7 +99,7 @@ class Clusters:
         self._audit.require(actor, "administrator", scope=WRITE, target=Target("cluster", command.name))
         access = _access_of(command)
         with transaction():
-            cluster = self._get(command.name)
+            cluster = self.named(command.name)
             cluster.access, cluster.server, cluster.ca_pem = command.access, access.server, access.ca_pem
             cluster.credential = self._world.vault.seal(asdict(access)) if command.access == CREDENTIAL else None
             want_cluster(cluster.id, self._world.now())
@@ -113,7 +113,7 @@ class Clusters:
         """
         self._audit.require(actor, "administrator", scope=WRITE, target=Target("cluster", name))
         with transaction():
-            cluster = self._get(name)
+            cluster = self.named(name)
             mapped = db.session.scalar(select(Mapping.id).where(Mapping.cluster_id == cluster.id).limit(1))
             if mapped:
                 raise Conflict("%(name)s still has mappings; remove them first, so that their bindings go.", name=name)
@@ -127,7 +127,7 @@ class Clusters:
     def probe(self, actor: Actor, name: str) -> Cluster:
         """Ask the cluster how it is, and keep the answer; an error is an answer too."""
         self._audit.require(actor, "administrator", scope=WRITE, target=Target("cluster", name))
-        cluster = self._get(name)
+        cluster = self.named(name)
         bound = bound_roles(cluster)
         try:
             connection = self.connection(cluster)
@@ -136,7 +136,7 @@ class Clusters:
         except Problem as problem:
             report = {"version": "", "missing_rights": [], "signs": None, "problem": str(problem)}
         with transaction():
-            cluster = self._get(name)
+            cluster = self.named(name)
             cluster.probe, cluster.probed_at = report, self._world.now()
             self._audit.record(actor, Event.CLUSTER_PROBED, _target(cluster), result="failed" if report["problem"] else "done", **report)
         return cluster
@@ -144,12 +144,16 @@ class Clusters:
     def list(self, actor: Actor) -> Sequence[Cluster]:
         """All clusters, by name."""
         self._audit.require(actor, "administrator", "auditor", scope=READ)
+        return self.all()
+
+    def all(self) -> Sequence[Cluster]:
+        """The same for a service that has judged already."""
         return db.session.scalars(select(Cluster).options(joinedload(Cluster.reconcile)).order_by(Cluster.name)).all()
 
     def get(self, actor: Actor, name: str) -> Cluster:
         """Raises NotFound."""
         self._audit.require(actor, "administrator", "auditor", scope=READ, target=Target("cluster", name))
-        return self._get(name)
+        return self.named(name)
 
     def choices(self, actor: Actor, name: str) -> tuple[tuple[str, ...], tuple[tuple[str, RoleRef], ...]]:
         """Namespaces and roles to choose from when mapping; nothing when the cluster does not answer."""
@@ -163,8 +167,12 @@ class Clusters:
 
     def snapshot(self, actor: Actor, name: str) -> Snapshot:
         """The cluster's own RBAC as it is now. Raises Unavailable."""
-        connection = self.connection(self.get(actor, name))
-        db.session.commit()
+        return self.read(self.get(actor, name))
+
+    def read(self, cluster: Cluster) -> Snapshot:
+        """The same for a service that has judged already."""
+        connection = self.connection(cluster)
+        db.session.commit()  # no transaction stays open while the cluster answers
         return Snapshot.from_documents(connection.rbac())
 
     def manifest(self, actor: Actor, name: str = "", roles: Sequence[RoleRef] = ()) -> str:
@@ -172,7 +180,7 @@ class Clusters:
         self._audit.require(actor, "administrator", scope=READ)
         for role in roles:
             names.role_name(role.name)
-        cluster = self._get(name) if name else None
+        cluster = self.named(name) if name else None
         bound = {*roles, *(bound_roles(cluster) if cluster else ())}
         return manifests.manifest(bound, signs=cluster is None or cluster.signer == CSR)
 
@@ -209,7 +217,8 @@ class Clusters:
             cluster.signer_ca_pem = command.signer_ca_pem
             cluster.signer_ca_key = self._world.vault.seal(command.signer_ca_key)
 
-    def _get(self, name: str) -> Cluster:
+    def named(self, name: str) -> Cluster:
+        """For a service that has judged already. Raises NotFound."""
         cluster = db.session.scalar(select(Cluster).filter_by(name=name))
         if cluster is None:
             raise NotFound("There is no cluster %(name)s.", name=name)

@@ -1,0 +1,147 @@
+"""``iam access who-can|what-can|why|namespaces|compare|paths``: the explorer on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from iam.cli.session import State, pass_state
+from iam.errors import Invalid
+from iam.kube.requests import in_words
+from iam.services import Services
+from iam.services import explorer_rows as rows
+from iam.services.access import NewMapping
+from iam.services.tables import csv_text
+from iam.services.views import Standpoint, View
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def about_a_cluster(command: _F) -> _F:
+    """The options that every question takes."""
+    for option in (
+        click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values."),
+        click.option("--removing", default="", metavar="MAPPING", help="As it would be without this mapping."),
+        click.option("--adding", default="", metavar="'GROUP ROLE [NAMESPACE,...]'", help="As it would be with this mapping."),
+        click.option("--planned", is_flag=True, help="As it will be after the next reconcile."),
+        click.option("--cluster", required=True),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("who-can")
+@click.argument("verb")
+@click.argument("resource")
+@click.argument("name", default="")
+@click.option("-n", "--namespace", default="")
+@click.option("--anywhere", is_flag=True, help="In whichever namespace.")
+@about_a_cluster
+@pass_state
+def who_can(state: State, /, verb: str, resource: str, name: str, namespace: str, *, anywhere: bool, **given: Any) -> None:
+    """Who may do this, and through what?"""
+    wanted = in_words(verb, resource, name, namespace)
+    with _view(state, given) as (ours, view):
+        found = ours.explorer.who_can(view, wanted, anywhere=anywhere)
+        _show(state, given, rows.who_can(ours.explorer.grounds(view, found)), empty="Nobody but system:masters.")
+
+
+@click.command("what-can")
+@click.argument("user")
+@about_a_cluster
+@pass_state
+def what_can(state: State, /, user: str, **given: Any) -> None:
+    """What may this user do, and through what?"""
+    with _view(state, given) as (ours, view):
+        _show(state, given, rows.what_can(ours.explorer.what_can(view, user)))
+
+
+@click.command("why")
+@click.argument("user")
+@click.argument("verb")
+@click.argument("resource")
+@click.argument("name", default="")
+@click.option("-n", "--namespace", default="")
+@about_a_cluster
+@pass_state
+def why(state: State, /, user: str, verb: str, resource: str, name: str, namespace: str, **given: Any) -> None:
+    """May this user do this: by what, or why not and what would help?"""
+    wanted = in_words(verb, resource, name, namespace)
+    with _view(state, given) as (ours, view):
+        answer = rows.may(ours.explorer.may(view, user, wanted))
+    if state.as_json:
+        click.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    click.echo(f"{'yes' if answer['allowed'] else 'no'}{' - ' + answer['reason'] if answer['reason'] else ''}")
+    for title in ("through", "nearest", "roles_that_do_not_exist", "roles_that_would_allow"):
+        if answer[title]:
+            click.echo(f"\n{title.replace('_', ' ').capitalize()}:")
+            found = answer[title]
+            _show(state, given, [{"role": one} for one in found] if isinstance(found[0], str) else found)
+
+
+@click.command("namespaces")
+@click.argument("user")
+@about_a_cluster
+@pass_state
+def namespaces(state: State, /, user: str, **given: Any) -> None:
+    """Which namespaces may this user use? An empty one is the whole cluster."""
+    with _view(state, given) as (ours, view):
+        _show(state, given, rows.places(ours.explorer.places(view, user)))
+
+
+@click.command("compare")
+@click.argument("first")
+@click.argument("second")
+@about_a_cluster
+@pass_state
+def compare(state: State, /, first: str, second: str, **given: Any) -> None:
+    """What may one that the other may not?"""
+    with _view(state, given) as (ours, view):
+        _show(state, given, rows.compare(ours.explorer.compare(view, first, second)))
+
+
+@click.command("paths")
+@click.argument("user", default="")
+@click.option("--of-kubernetes", is_flag=True, help="Also Kubernetes' own users and service accounts.")
+@about_a_cluster
+@pass_state
+def paths(state: State, /, user: str, *, of_kubernetes: bool, **given: Any) -> None:
+    """Who could reach more than they hold (or what USER could), step by step?"""
+    with _view(state, given) as (ours, view):
+        explorer = ours.explorer
+        steps = rows.steps(explorer.paths(view, user)) if user else rows.climbs(explorer.climbs(view, of_kubernetes=of_kubernetes))
+        _show(state, given, steps, empty="Nobody reaches more than they hold.")
+
+
+@contextmanager
+def _view(state: State, given: dict[str, Any]) -> Iterator[tuple[Services, View]]:
+    with state.services() as (ours, actor):
+        standpoint = Standpoint(given["planned"], _mapping(given["adding"], given["cluster"]), given["removing"])
+        yield ours, ours.explorer.view(actor, given["cluster"], standpoint)
+
+
+def _mapping(words: str, cluster: str) -> NewMapping | None:
+    """``local:developers view web,shop``; a Role is written ``Role/name``."""
+    if not words:
+        return None
+    group, role, scopes, *rest = [*words.split(), "", "", ""]
+    if not role or any(rest):
+        raise Invalid("This should read 'GROUP ROLE [NAMESPACE,...]'.", field="--adding")
+    kind, slash, name = role.partition("/")
+    scopes_named = tuple(filter(None, scopes.split(",")))
+    return NewMapping(group, cluster, kind if slash else "ClusterRole", name if slash else role, scopes_named)
+
+
+def _show(state: State, given: dict[str, Any], found: Sequence[rows.Row], *, empty: str = "Nothing.") -> None:
+    if given["as_csv"]:
+        click.echo(csv_text(found), nl=False)
+    else:
+        state.show(found, empty=empty)
+
+
+COMMANDS = (who_can, what_can, why, namespaces, compare, paths)

@@ -1,0 +1,41 @@
+"""The RBAC of clusters as read last, kept for a moment: one question after the other need not list everything again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from iam.kube.authorizer import Snapshot
+
+FRESH = timedelta(seconds=10)
+MOST_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read, and when."""
+
+    snapshot: Snapshot
+    at: datetime
+
+
+class Snapshots:
+    """Readings by cluster, in this process."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._kept: OrderedDict[str, Reading] = OrderedDict()
+
+    def get(self, cluster_id: str, read: Callable[[], Snapshot], *, anew: bool = False) -> Reading:
+        """The last reading if it is fresh, else a new one."""
+        kept = self._kept.get(cluster_id)
+        age = self._now() - kept.at if kept else FRESH
+        if kept and not anew and timedelta() <= age < FRESH:
+            return kept
+        reading = Reading(read(), self._now())
+        self._kept[cluster_id] = reading
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return reading

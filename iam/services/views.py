@@ -1,0 +1,195 @@
+"""What the explorer looks at: a cluster's RBAC now, after what is planned, or after a change that is only thought of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import joinedload
+
+from iam.errors import Invalid
+from iam.kube.authorizer import Snapshot
+from iam.kube.bindings import Binding, Entitlement, Subject, compile_bindings
+from iam.kube.explorer import Asker, Way
+from iam.kube.rbac import read_binding
+from iam.kube.requests import with_implied_groups
+from iam.models import Cluster, Group, Membership, Person, db
+from iam.models import Mapping as StoredMapping
+from iam.services.access import Access, NewMapping
+from iam.services.base import Actor, World
+from iam.services.clusters import Clusters, role_ref
+from iam.services.memberships import counting
+from iam.services.snapshots import Snapshots
+
+GROUP = "group:"
+
+
+@dataclass(frozen=True, slots=True)
+class Standpoint:
+    """Which state is asked about. Anything but the default is the state after the next reconcile, with the change made."""
+
+    is_planned: bool = False
+    adding: NewMapping | None = None
+    removing: str = ""
+    """A mapping's id."""
+    anew: bool = False
+    """Read the cluster again, however fresh the last reading is."""
+
+    @property
+    def is_now(self) -> bool:
+        """Whether the cluster is looked at as it is."""
+        return not (self.is_planned or self.adding or self.removing)
+
+
+@dataclass(frozen=True, slots=True)
+class Someone:
+    """A person, as far as the explorer shows them."""
+
+    id: str
+    username: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Through what somebody holds something: a mapping of ours (if it is one), a binding, a role."""
+
+    way: Way
+    group: str = ""
+    """The directory group whose mapping is behind it; empty where nothing of ours is."""
+    mapping_id: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """One cluster from one standpoint. Everybody is loaded once, and only when a question is about everybody."""
+
+    cluster: Cluster
+    snapshot: Snapshot
+    at: datetime
+    standpoint: Standpoint
+    world: World
+
+    @cached_property
+    def people(self) -> Mapping[str, Someone]:
+        """Everybody whose memberships count now, by Kubernetes user name."""
+        return {one.username: one for one in self._found(counting(self.world))}
+
+    @cached_property
+    def askers(self) -> Sequence[Asker]:
+        """The same as the cluster sees them: with the groups that it learns itself, where mappings count on that."""
+        groups = self._groups_learned()
+        return [Asker.of(one.username, groups.get(one.id, ())) for one in self.people.values()]
+
+    def someone(self, user: str) -> Someone | None:
+        """The person behind a user name, if one is and counts."""
+        return next(iter(self._found(counting(self.world), Person.username == user)), None)
+
+    def asker(self, user: str) -> Asker:
+        """A person, or any other user of the cluster; ``group:NAME`` asks as somebody in that group alone."""
+        if user.startswith(GROUP):
+            return Asker("", with_implied_groups("", (user.removeprefix(GROUP),)))
+        someone = self.someone(user)
+        return Asker.of(user, self._groups_learned(Membership.person_id == someone.id).get(someone.id, ()) if someone else ())
+
+    def _found(self, *conditions: ColumnElement[bool]) -> list[Someone]:
+        rows = db.session.execute(select(Person.id, Person.username, Person.display_name).where(*conditions).order_by(Person.display_name))
+        return [Someone(*row) for row in rows]
+
+    def _groups_learned(self, *conditions: ColumnElement[bool]) -> Mapping[str, Sequence[str]]:
+        learned = select(StoredMapping.group_id).where(StoredMapping.cluster_id == self.cluster.id, StoredMapping.subject_kind == "Group")
+        rows = db.session.execute(
+            select(Membership.person_id, Group.name).join(Group, Group.id == Membership.group_id).where(Group.id.in_(learned), *conditions)
+        )
+        groups: dict[str, list[str]] = defaultdict(list)
+        for person_id, name in rows:
+            groups[person_id].append(name)
+        return groups
+
+    def grounds(self, found: Iterable[tuple[Someone | None, Way]]) -> list[Ground]:
+        """Each way with the mappings that lead to it: two queries for all of them."""
+        return [ground for grounds in self.grounds_each(found) for ground in grounds]
+
+    def grounds_each(self, found: Iterable[tuple[Someone | None, Way]]) -> list[list[Ground]]:
+        """The same, kept apart by way."""
+        pairs = list(found)
+        ours = {someone.id for someone, way in pairs if someone and way.binding.instance == self.world.settings.instance}
+        groups_of: dict[str, set[str]] = defaultdict(set)
+        for start in range(0, len(ours), 500):
+            some = sorted(ours)[start : start + 500]
+            for person_id, group_id in db.session.execute(
+                select(Membership.person_id, Membership.group_id).where(Membership.person_id.in_(some))
+            ):
+                groups_of[person_id].add(group_id)
+        return [self._grounds_of(someone, way, groups_of) for someone, way in pairs]
+
+    def _grounds_of(self, someone: Someone | None, way: Way, groups_of: Mapping[str, set[str]]) -> list[Ground]:
+        kind, _, name = way.binding.role
+        mappings = self._mappings.get((kind, name), ()) if way.binding.instance == self.world.settings.instance else ()
+        groups = groups_of[someone.id] if someone else set()
+        found = [Ground(way, one.group.reference, one.id) for one in mappings if _leads_to(one, way, groups)]
+        return found or [Ground(way)]
+
+    @cached_property
+    def _mappings(self) -> Mapping[tuple[str, str], Sequence[StoredMapping]]:
+        query = select(StoredMapping).where(StoredMapping.cluster_id == self.cluster.id).options(joinedload(StoredMapping.group))
+        by_role: dict[tuple[str, str], list[StoredMapping]] = defaultdict(list)
+        for mapping in db.session.scalars(query):
+            by_role[mapping.role_kind, mapping.role_name].append(mapping)
+        return by_role
+
+
+def _leads_to(mapping: StoredMapping, way: Way, groups: AbstractSet[str]) -> bool:
+    """Whether this mapping of the same role puts this subject into this scope."""
+    namespace = way.binding.namespace
+    is_in_scope = namespace in mapping.namespaces if namespace else not mapping.namespaces
+    is_for_them = mapping.group.name == way.subject if way.subject_kind == "Group" else mapping.group_id in groups
+    return mapping.subject_kind == way.subject_kind and is_in_scope and is_for_them
+
+
+class Views:
+    """Makes them."""
+
+    def __init__(self, world: World, clusters: Clusters, access: Access, snapshots: Snapshots) -> None:
+        self._world = world
+        self._clusters = clusters
+        self._access = access
+        self._snapshots = snapshots
+
+    def of(self, actor: Actor, cluster: Cluster, standpoint: Standpoint) -> View:
+        """Read the cluster (or take the fresh reading there is). Raises Unavailable, Invalid."""
+        reading = self._snapshots.get(cluster.id, lambda: self._clusters.read(cluster), anew=standpoint.anew)
+        snapshot = reading.snapshot
+        if not standpoint.is_now:
+            desired = compile_bindings(self._entitlements(actor, cluster, standpoint))
+            snapshot = _after(snapshot, desired.values(), self._world.settings.instance)
+        return View(cluster, snapshot, reading.at, standpoint, self._world)
+
+    def _entitlements(self, actor: Actor, cluster: Cluster, standpoint: Standpoint) -> Iterable[Entitlement]:
+        for entitlement in self._access.entitlements(cluster.id):
+            if not standpoint.removing or entitlement.because != f"mapping:{standpoint.removing}":
+                yield entitlement
+        command = standpoint.adding
+        if command is None:
+            return
+        if command.cluster != cluster.name:
+            raise Invalid("The mapping is for another cluster than the one asked about.", field="adding")
+        role = role_ref(command.role_kind, command.role_name)
+        if command.subject_kind == "Group":
+            names = [command.group.partition(":")[2]]
+        else:
+            names = [person.username for person in self._access.members(actor, command)]
+        for name in names:
+            for namespace in command.namespaces or (None,):
+                yield Entitlement(Subject("Group" if command.subject_kind == "Group" else "User", name), role, namespace, "mapping:new")
+
+
+def _after(snapshot: Snapshot, desired: Iterable[Binding], instance: str) -> Snapshot:
+    """What the reconciler would leave behind."""
+    ours = [key for key, binding in snapshot.bindings.items() if binding.instance == instance]
+    return snapshot.with_changes(bindings=[read_binding(one.manifest(instance)) for one in desired], removed_bindings=ours)
