@@ -30,7 +30,7 @@ screenshots: $(VENV)/.tests tests/.parts ## Every page, light and dark, into doc
 
 translations: $(VENV)/.tests ## Collect the texts, merge and compile the catalogues
 	$(BIN)/pybabel -q extract -F config/babel.cfg -w 120 --no-location --omit-header --sort-output \
-	  $(foreach word,_ _mark Invalid Unauthenticated Forbidden NotFound Conflict TooMany Throttled Unavailable Refused Sentence,-k $(word)) -k refuse:2 \
+	  $(foreach word,_ _mark _later Invalid Unauthenticated Forbidden NotFound Conflict TooMany Throttled Unavailable Refused Sentence,-k $(word)) -k refuse:2 \
 	  -o .cache-messages.pot .
 	$(BIN)/pybabel -q update -w 120 -i .cache-messages.pot -d iam/translations -l zh_Hans --no-fuzzy-matching --ignore-pot-creation-date
 	sed -i -E '/^"(Report|POT-|PO-|Last-|Language-Team|Generated)/d; 1{/^$$/d}' iam/translations/*/LC_MESSAGES/messages.po

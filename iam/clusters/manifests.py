@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import yaml
-
 from iam.clusters.csr import SIGNER
+from iam.kube import manifest_yaml
 from iam.kube.bindings import MANAGED_BY, MANAGER, RBAC_GROUP, RoleRef
 
 NAMESPACE = "kube-iam"
@@ -87,7 +86,7 @@ def manifest(roles: Iterable[RoleRef], *, signs: bool = True) -> str:
             "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}],
         },
     ]
-    return yaml.safe_dump_all(objects, sort_keys=False)
+    return manifest_yaml.dump_all(objects)
 
 
 def _rule(right: Right) -> dict[str, list[str]]:

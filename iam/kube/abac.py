@@ -210,7 +210,7 @@ def expanded(found: Iterable[Line], users_behind: Callable[[Reference], Iterable
     """(line number, policy) as the API server will see them: each reference has become its users, in order of their names."""
     for line in found:
         if line.policy and line.reference:
-            for user in sorted(set(users_behind(line.reference))):
+            for user in sorted(set(users_behind(line.reference)) - {"", ALL}):  # nobody, and everybody
                 yield line.number, replace(line.policy, user=user)
         elif line.policy:
             yield line.number, line.policy

@@ -1,8 +1,9 @@
 """ABAC policies as RBAC objects that decide the same, line by line; what RBAC cannot say is named, never approximated.
 
 ABAC ignores subresources and RBAC does not, so a resource by name becomes itself and all its subresources as the API
-server serves them. RBAC is never wider than the lines it comes from. Source: the two semantics of ``iam.kube.abac`` and
-``iam.kube.rbac``.
+server serves them. RBAC is never wider than the lines it comes from, with one exception that no HTTP request can be:
+a review that writes ``pods/log`` as the resource means the subresource to RBAC and nothing to ABAC.
+Source: the two semantics of ``iam.kube.abac`` and ``iam.kube.rbac``.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from iam.errors import Sentence
 from iam.kube.abac import Policy
 from iam.kube.abac_coverage import halves
-from iam.kube.bindings import API_VERSION, RBAC_GROUP
+from iam.kube.bindings import API_VERSION, RBAC_GROUP, SUBJECTS_PER_BINDING
 from iam.kube.rbac import ALL
 from iam.kube.requests import READ_ONLY_VERBS
 from iam.kube.resources import BUILT_IN, Resource
@@ -46,8 +47,11 @@ class Converted:
     left_over: tuple[LeftOver, ...]
 
 
-def convert(numbered: Iterable[tuple[int, Policy]], served: Served = BUILT_IN) -> Converted:
-    """One role and one binding for each set of rules, with all who hold exactly that set. The same lines give the same bytes."""
+def convert(numbered: Iterable[tuple[int, Policy]], served: Served = BUILT_IN, name: str = "abac") -> Converted:
+    """One role for each set of rules, bound to all who hold exactly that set. The same lines give the same bytes.
+
+    Names begin with ``name`` and end in a hash of the rules: files that live on one cluster should differ in it.
+    """
     rules: dict[tuple[str, _Subject], list[_Rule]] = defaultdict(list)
     left_over: list[LeftOver] = []
     for number, policy in numbered:
@@ -65,7 +69,8 @@ def convert(numbered: Iterable[tuple[int, Policy]], served: Served = BUILT_IN) -
     holders: dict[tuple[str, tuple[_Rule, ...]], list[_Subject]] = defaultdict(list)
     for (namespace, subject), found in rules.items():
         holders[namespace, tuple(sorted(set(found)))].append(subject)
-    manifests = [one for (namespace, found), subjects in sorted(holders.items()) for one in _manifests(namespace, found, sorted(subjects))]
+    placed = sorted(holders.items())
+    manifests = [one for (namespace, found), subjects in placed for one in _manifests(name, namespace, found, sorted(subjects))]
     return Converted(tuple(manifests), tuple(left_over))
 
 
@@ -110,18 +115,20 @@ def _rule(half: Policy, served: Served) -> _Rule:
     return (("apiGroups", (half.api_group,)), ("resources", tuple(sorted(combined))), ("verbs", verbs))
 
 
-def _manifests(namespace: str, rules: tuple[_Rule, ...], subjects: list[_Subject]) -> list[dict[str, Any]]:
+def _manifests(prefix: str, namespace: str, rules: tuple[_Rule, ...], subjects: list[_Subject]) -> Iterator[dict[str, Any]]:
+    """The role, and as many bindings as keep below what etcd stores in one object."""
     digest = hashlib.sha256(json.dumps([namespace, rules]).encode()).hexdigest()[:10]
     kind = "Role" if namespace else "ClusterRole"
-    metadata = {"name": f"abac-{digest}", **({"namespace": namespace} if namespace else {})}
-    return [
-        {
-            "apiVersion": API_VERSION, "kind": kind, "metadata": metadata,
-            "rules": [{field: list(values) for field, values in rule} for rule in rules],
-        },
-        {
-            "apiVersion": API_VERSION, "kind": f"{kind}Binding", "metadata": dict(metadata),
-            "roleRef": {"apiGroup": RBAC_GROUP, "kind": kind, "name": metadata["name"]},
-            "subjects": [{"apiGroup": RBAC_GROUP, "kind": of, "name": name} for of, name in subjects],
-        },
-    ]
+    name, where = f"{prefix}-{digest}", {"namespace": namespace} if namespace else {}
+    yield {
+        "apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name, **where},
+        "rules": [{field: list(values) for field, values in rule} for rule in rules],
+    }
+    for part, start in enumerate(range(0, len(subjects), SUBJECTS_PER_BINDING)):
+        yield {
+            "apiVersion": API_VERSION, "kind": f"{kind}Binding", "metadata": {"name": f"{name}-{part}" if part else name, **where},
+            "roleRef": {"apiGroup": RBAC_GROUP, "kind": kind, "name": name},
+            "subjects": [
+                {"apiGroup": RBAC_GROUP, "kind": of, "name": subject} for of, subject in subjects[start : start + SUBJECTS_PER_BINDING]
+            ],
+        }

@@ -29,14 +29,18 @@ class Coverage:
         if len(known) < 2 and number not in known:
             known.append(number)
 
-    def by_another(self, number: int, policy: Policy) -> int | None:
-        """The number of another line that allows all of this one, the first such; None when some of it comes from nowhere else.
+    def by_others(self, number: int, policy: Policy) -> set[int]:
+        """The numbers of other lines that together allow all of this one; empty when some of it comes from nowhere else.
 
         Of two lines that say the same, only the later one is covered.
         """
         found = [self._covering(half, besides=number) for half in halves(policy)]
-        numbers = [one for one in found if one is not None]
-        return max(numbers) if numbers and len(numbers) == len(found) else None
+        return set() if None in found else {one for one in found if one is not None}
+
+    def by_one(self, number: int, policy: Policy) -> set[int]:
+        """The numbers of lines (of those that are remembered) each of which alone allows all of this one."""
+        each = [{one for key in _as_wide(half) for one in self._first.get(key, ())} - {number} for half in halves(policy)]
+        return set.intersection(*each) if each else set()
 
     def beyond(self, policy: Policy) -> list[Policy]:
         """The part of this policy that no line here allows."""
@@ -73,14 +77,18 @@ def witness(half: Policy) -> Request:
     groups = (half.group,) if half.group else ()
     user = half.user or "kube-iam-witness"
     if half.non_resource_path:
-        return Request(user, verb, groups, path=half.non_resource_path.replace(ALL, "kube-iam-witness"))
+        prefix = half.non_resource_path.removesuffix(ALL)
+        return Request(user, verb, groups, path=prefix if prefix == half.non_resource_path else f"{prefix}kube-iam-witness")
     place = (half.api_group, half.resource, half.namespace)
     api_group, resource, namespace = ("kube-iam-witness" if value == ALL else value for value in place)
     return Request(user, verb, groups, api_group, resource, namespace=namespace)
 
 
 def _key(half: Policy) -> _Key:
-    return (half.user, half.group, str(half.readonly), half.namespace, half.api_group, half.resource, half.non_resource_path)
+    """A group that the user is in anyway says nothing."""
+    is_implied = half.user and half.group in with_implied_groups(half.user, ())
+    group = "" if is_implied else half.group
+    return (half.user, group, str(half.readonly), half.namespace, half.api_group, half.resource, half.non_resource_path)
 
 
 def _as_wide(half: Policy) -> Iterator[_Key]:

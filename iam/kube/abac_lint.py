@@ -8,14 +8,14 @@ https://kubernetes.io/docs/reference/access-authn-authz/rbac/#core-component-rol
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from iam.errors import Sentence
 from iam.kube.abac import MAX_LINE_BYTES, AbacAuthorizer, Policy
-from iam.kube.abac_coverage import Coverage
+from iam.kube.abac_coverage import Coverage, halves
 from iam.kube.rbac import ALL
 from iam.kube.requests import AUTHENTICATED, UNAUTHENTICATED, Request, with_implied_groups
 from iam.kube.resources import BUILT_IN, GROUPS, groups_of
@@ -142,29 +142,45 @@ def _why_not_served(resource: str, group: str, namespace: str) -> Sentence | Non
 
 
 def _compared(numbered: Sequence[tuple[int, Policy]]) -> Iterator[Finding]:
-    """Lines that another line makes useless: named where they stand, or at the wider line when that comes later."""
-    coverage = Coverage(numbered)
-    covered_by: dict[int, int] = {}
-    needed: set[int] = set()
-    for number, policy in numbered:
-        other = coverage.by_another(number, policy)
-        if other is None:
-            needed.add(number)
-        else:
-            covered_by[number] = min(other, covered_by.get(number, other))
+    """Lines that others make useless: named where they stand, or at the wider line when that one comes later."""
+    covered_by = _covered(numbered)
     wider: dict[int, list[int]] = defaultdict(list)
-    for number, other in sorted(covered_by.items()):
-        if number in needed:  # another user behind the same line has it from nowhere else
-            continue
-        if other < number:
-            says = Sentence("Line %(other)s allows all of this already.", {"other": other})
-            yield Finding(number, Code.SHADOWED, Severity.WARNING, says)
+    for number, others in sorted(covered_by.items()):
+        first = min(others)
+        if len(others) == 1 and first > number:
+            wider[first].append(number)
+        elif len(others) == 1:
+            yield Finding(number, Code.SHADOWED, Severity.WARNING, Sentence("Line %(other)s allows all of this already.", {"other": first}))
         else:
-            wider[other].append(number)
+            says = Sentence("Lines %(others)s together allow all of this already.", {"others": _listed(sorted(others))})
+            yield Finding(number, Code.SHADOWED, Severity.WARNING, says)
     for number, narrow in wider.items():
-        named = ", ".join(map(str, narrow[:MOST_NAMED])) + (", …" if len(narrow) > MOST_NAMED else "")
-        yield Finding(number, Code.WIDER, Severity.WARNING, Sentence(
-            "This allows all that line %(others)s allows, and more; the narrower line limits nothing.", {"others": named}))
+        lines = {"others": _listed(narrow)}
+        says = Sentence("This allows all that line %(others)s allows, and more; the narrower line limits nothing.", lines)
+        yield Finding(number, Code.WIDER, Severity.WARNING, says)
+
+
+def _covered(numbered: Sequence[tuple[int, Policy]]) -> dict[int, set[int]]:
+    """Which lines could go without a loss, and thanks to which others; all of them could go at once."""
+    coverage = Coverage(numbered)
+    covered_by: dict[int, set[int]] = defaultdict(set)
+    needed: dict[int, Policy] = {}
+    for number, policy in numbered:
+        others = coverage.by_others(number, policy)
+        covered_by[number] |= others
+        if not others:
+            needed[number] = policy
+    lone = {number for number, count in Counter(number for number, _policy in numbered).items() if count == 1}
+    for number, policy in needed.items():
+        covered_by[number] = set()
+        if number in lone and len(list(halves(policy))) > 1:  # one half alike and the other wider: no half alone tells which line goes
+            wide = coverage.by_one(number, policy) & needed.keys() & lone
+            covered_by[number] = {one for one in sorted(wide) if number not in coverage.by_one(one, needed[one])}
+    return {number: others for number, others in covered_by.items() if others}
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:MOST_NAMED])) + (", …" if len(numbers) > MOST_NAMED else "")
 
 
 _LEASE = Request("", "update", (), "coordination.k8s.io", "leases", namespace="kube-system")

@@ -88,7 +88,7 @@ def who_can(snapshot: Snapshot, wanted: Request, askers: Collection[Asker], *, a
         ways = [*by_subject.get(("User", asker.user), ())]
         for group in asker.groups:
             ways += by_subject.get(("Group", group), ())
-        if ways:
+        if ways or asker.is_master:
             found[asker] = tuple(ways)
     known = {asker.user for asker in askers}
     others = {subject: tuple(ways) for subject, ways in by_subject.items() if subject[0] != "User" or subject[1] not in known}
@@ -175,11 +175,14 @@ def _count(values: tuple[str, ...]) -> int:
     return sum(100 if ALL in value else 1 for value in values)
 
 
+Key = frozenset[tuple[str, RoleKey]]
+
+
 class Powers:
     """What somebody may do: the roles they hold, by scope (empty: the whole cluster)."""
 
     def __init__(self, scopes: Mapping[str, Iterable[Role]]) -> None:
-        self.scopes = {scope: tuple(dict.fromkeys(roles)) for scope, roles in scopes.items()}
+        self.scopes = {scope: tuple({role.key: role for role in roles}.values()) for scope, roles in scopes.items()}
 
     @classmethod
     def of(cls, snapshot: Snapshot, asker: Asker) -> Powers:
@@ -197,8 +200,12 @@ class Powers:
         scopes = {scope: [*self.scopes.get(scope, ()), *other.scopes.get(scope, ())] for scope in {**self.scopes, **other.scopes}}
         return Powers(scopes)
 
-    @property
-    def key(self) -> frozenset[tuple[str, RoleKey]]:
+    def within(self, *namespaces: str) -> Powers:
+        """What counts in these namespaces: what is held there, and for the cluster as a whole."""
+        return Powers({scope: self.scopes[scope] for scope in {"", *namespaces} if scope in self.scopes})
+
+    @cached_property
+    def key(self) -> Key:
         """Equal for everybody who holds the same roles in the same scopes."""
         return frozenset((scope, role.key) for scope, roles in self.scopes.items() for role in roles)
 
@@ -212,7 +219,7 @@ class Powers:
         held = self.scopes.get("", ())
         if wanted.namespace and wanted.path is None:
             held = (*held, *self.scopes.get(wanted.namespace, ()))
-        return any(role.rule_that_allows(wanted) for role in held)
+        return any(_gives(role, wanted) for role in held)
 
     def permissions(self) -> Iterator[Request]:
         """Each single permission, as a Request with its scope as namespace."""
@@ -232,6 +239,14 @@ class Powers:
     def exceed(self, other: Powers) -> bool:
         """Whether anything is theirs and not the other's."""
         return any(not other.cover(one) for one in self.permissions())
+
+
+def _gives(role: Role, wanted: Request) -> bool:
+    """Whether a role covers a permission; one without a name is a permission on all names."""
+    rule = role.rule_that_allows(wanted)
+    if rule is None or wanted.name or not rule.resource_names:
+        return rule is not None
+    return any(not other.resource_names and other.allows(wanted) for other in role.rules)
 
 
 EVERYTHING = Role("", rules=(PolicyRule((ALL,), (ALL,), (ALL,)), PolicyRule((ALL,), non_resource_urls=(ALL,))))

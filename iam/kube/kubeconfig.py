@@ -19,11 +19,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from iam.errors import Invalid
+from iam.kube import manifest_yaml
 from iam.kube.certificates import UNREADABLE, read_ca_bundle
 
 MAX_BYTES = 256 * 1024
 MAX_ADDRESS = 500
-_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _USER_REFUSED = {
     "exec": "runs a program",
     "auth-provider": "runs a plug-in",
@@ -75,7 +75,7 @@ class Entry:
 def write(entries: Iterable[Entry]) -> str:
     """The kubeconfig as YAML; the first cluster is current, contexts are called ``<user>@<cluster>``."""
     entries = list(entries)
-    return yaml.dump(
+    return manifest_yaml.dump(
         {
             "apiVersion": "v1",
             "kind": "Config",
@@ -86,8 +86,6 @@ def write(entries: Iterable[Entry]) -> str:
                 {"name": _context(entry), "context": {"cluster": entry.cluster, "user": _context(entry)}} for entry in entries
             ],
         },
-        Dumper=_Dumper,
-        sort_keys=False,
     )
 
 

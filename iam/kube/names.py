@@ -44,6 +44,8 @@ def canonical_username(raw: str) -> str:
 def refuse_reserved(name: str, *, field: str | None = None) -> str:
     """Return the name, or raise Invalid where it is one that Kubernetes keeps for itself (``system:``)."""
     folded = unicodedata.normalize("NFKC", name.strip()[: 2 * len(RESERVED_PREFIX)]).strip().casefold()
+    if folded == "*":
+        raise Invalid("A name cannot be *, which stands for everybody in policies.", field=field)
     if folded.startswith(RESERVED_PREFIX):
         raise Invalid("%(name)r is reserved for Kubernetes itself; names may not begin with system:.", field=field, name=name)
     return name

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from iam.kube import explorer
 from iam.kube.escalation import Escalations, Paths
-from iam.kube.explorer import Asker, Powers, Way
+from iam.kube.explorer import Asker, Key, Powers, Way
 from iam.kube.names import RESERVED_PREFIX
 from iam.kube.rbac import PolicyRule, Role, RoleBinding
 from iam.kube.requests import AUTHENTICATED, SERVICE_ACCOUNT, Decision, Request
@@ -19,7 +19,7 @@ from iam.models import Cluster
 from iam.services.audit import Audit, Target
 from iam.services.base import READ, Actor
 from iam.services.clusters import Clusters
-from iam.services.views import Ground, Someone, Standpoint, View, Views
+from iam.services.views import GROUP, Ground, Someone, Standpoint, View, Views
 
 NOW = Standpoint()
 
@@ -34,6 +34,18 @@ class Who:
     display_name: str
     ways: tuple[Way, ...]
     person: Someone | None = None
+
+    @property
+    def is_kubernetes(self) -> bool:
+        """Whether this is a part of Kubernetes itself."""
+        return self.kind != "Person" and self.name.startswith("kube-system/" if self.kind == "ServiceAccount" else RESERVED_PREFIX)
+
+    @property
+    def user(self) -> str:
+        """How to ask about them: a user name, or ``group:NAME``."""
+        if self.kind == "Group":
+            return GROUP + self.name
+        return SERVICE_ACCOUNT + self.name.replace("/", ":", 1) if self.kind == "ServiceAccount" else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +109,7 @@ class Explorer:
         found = explorer.who_can(view.snapshot, wanted, view.askers, anywhere=anywhere)
         people = [_person(view.people[asker.user], ways) for asker, ways in found.askers.items()]
         others = [_other(kind, name, ways) for (kind, name), ways in found.others.items()]
-        return [*people, *sorted(others, key=lambda one: (one.kind, one.name))]
+        return [*people, *sorted(others, key=lambda one: (one.is_kubernetes, one.kind, one.name))]
 
     def grounds(self, view: View, who: Iterable[Who]) -> list[tuple[Who, Ground]]:
         """Through what each of them may, a line each."""
@@ -150,12 +162,12 @@ class Explorer:
         ``of_kubernetes`` also looks at its own users and service accounts (``system:``, kube-system), which are many.
         """
         escalations = Escalations(view.snapshot)
-        together: dict[frozenset[object], list[Who]] = defaultdict(list)
-        found: dict[frozenset[object], Paths] = {}
+        together: dict[Key, list[Who]] = defaultdict(list)
+        found: dict[Key, Paths] = {}
         for who, asker in self._everybody(view, of_kubernetes=of_kubernetes):
             paths = escalations.of(asker)
             if paths.steps:
-                key = frozenset(Powers.of(view.snapshot, asker).key)
+                key = Powers.of(view.snapshot, asker).key
                 together[key].append(who)
                 found.setdefault(key, paths)
         climbs = [Climb(tuple(who), found[key]) for key, who in together.items()]
@@ -167,12 +179,8 @@ class Explorer:
         for kind, names in (("User", view.snapshot.users), ("Group", view.snapshot.groups)):
             for name in names:
                 who = _other(kind, name, ())
-                if name not in view.people and (of_kubernetes or not _is_of_kubernetes(who)):
+                if name not in view.people and (of_kubernetes or not who.is_kubernetes):
                     yield who, Asker("", (name,)) if kind == "Group" else Asker.of(name)
-
-
-def _is_of_kubernetes(who: Who) -> bool:
-    return who.name.startswith("kube-system/" if who.kind == "ServiceAccount" else RESERVED_PREFIX)
 
 
 def _person(someone: Someone, ways: tuple[Way, ...]) -> Who:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from iam.kube.escalation import Node, NodeKind, Paths
+from iam.kube.escalation import Paths
+from iam.kube.escalation_steps import Node, NodeKind
 from iam.kube.explorer import Difference, condensed
 from iam.kube.rbac import PolicyRule, RoleBinding
 from iam.kube.requests import Request

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-import yaml
 from flask import Flask
 from flask_babel import Babel
 from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
 
-from iam.web import account, audit, clusters, failures, home, login, mappings, metrics, people, status
+from iam.kube import manifest_yaml
+from iam.web import account, audit, clusters, explorer, failures, home, login, mappings, metrics, people, status
 from iam.web.language import chosen_locale
 from iam.web.pages import about_page, ago, exact, harden
 from iam.web.visitors import load_actor, name_request, refuse_nul
 
-BLUEPRINTS = (login.pages, home.pages, clusters.pages, mappings.pages, people.pages, audit.pages, status.pages, account.pages)
+BLUEPRINTS = (
+    login.pages, home.pages, clusters.pages, mappings.pages, people.pages, explorer.pages, audit.pages, status.pages, account.pages,
+)
 
 
 def attach(app: Flask) -> None:
@@ -25,7 +25,7 @@ def attach(app: Flask) -> None:
     Bootstrap5(app)
     Babel(app, locale_selector=chosen_locale)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters["to_yaml"] = partial(yaml.safe_dump, sort_keys=False)
+    app.jinja_env.filters["to_yaml"] = manifest_yaml.dump
     app.jinja_env.globals.update(ago=ago, exact=exact)  # macros see globals, not the context of the page
     app.before_request(name_request)
     app.before_request(load_actor)

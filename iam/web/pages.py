@@ -47,7 +47,7 @@ def navigation() -> list[tuple[str, str]]:
         pages += [("clusters.index", _("Clusters")), ("mappings.index", _("Mappings"))]
     if actor.has(*watching, "approver"):
         pages += [("people.index", _("People"))]
-    pages += [("audit.index", _("Audit"))]
+    pages += [("explorer.index", _("Explorer")), ("audit.index", _("Audit"))]
     if actor.has(*watching):
         pages += [("status.index", _("Status"))]
     return pages

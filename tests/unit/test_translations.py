@@ -17,7 +17,8 @@ from babel.messages.pofile import read_po
 ROOT = Path(__file__).parent.parent.parent
 WRITTEN = ROOT / "iam" / "translations" / "zh_Hans" / "LC_MESSAGES" / "messages.po"
 COMPILED = WRITTEN.with_suffix(".mo")
-MARKS = ("_", "_mark", "Invalid", "Unauthenticated", "Forbidden", "NotFound", "Conflict", "TooMany", "Throttled", "Unavailable", "Refused", "Sentence")
+ERRORS = ("Invalid", "Unauthenticated", "Forbidden", "NotFound", "Conflict", "TooMany", "Throttled", "Unavailable", "Refused")
+MARKS = ("_", "_mark", "_later", *ERRORS, "Sentence")
 KEYWORDS = {**DEFAULT_KEYWORDS, **dict.fromkeys(MARKS), "refuse": (2,)}
 """As in ``make translations``."""
 PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]")
