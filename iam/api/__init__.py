@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import Flask
 from flask_wtf.csrf import CSRFProtect
 
-from iam.api import access, clusters, me, people
+from iam.api import access, clusters, explorer, me, people
 from iam.api.spec import document, spec
 
-BLUEPRINTS = (me.routes, clusters.routes, access.routes, people.routes)
+BLUEPRINTS = (me.routes, clusters.routes, access.routes, people.routes, explorer.routes)
 
 
 def attach(app: Flask) -> None:
@@ -16,7 +16,7 @@ def attach(app: Flask) -> None:
     csrf: CSRFProtect = app.extensions["csrf"]
     for blueprint in BLUEPRINTS:
         csrf.exempt(blueprint)
-        app.register_blueprint(blueprint, url_prefix="/api/v1")
+        app.register_blueprint(blueprint, url_prefix=f"/api/v1{blueprint.url_prefix or ''}")
     with app.app_context():
         spec.register(app)
     app.add_url_rule("/api/v1/openapi.json", "openapi_v1", document)

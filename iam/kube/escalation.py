@@ -43,6 +43,17 @@ class Paths:
         """Whether the whole cluster is at the end of a path."""
         return any(step.gives_everything for step in self.steps)
 
+    @property
+    def course(self) -> tuple[tuple[Node | None, Node, Means], ...]:
+        """The steps whoever takes them: equal for all who could reach the same by the same means."""
+        return tuple((None if step.source == self.start else step.source, step.target, step.means) for step in self.steps)
+
+    @property
+    def gist(self) -> list[Step]:
+        """The way to everything if there is one, else the first step of each path."""
+        everything = next((step.target for step in self.steps if step.gives_everything), None)
+        return self.to(everything) if everything else [step for step in self.steps if step.source == self.start]
+
     def to(self, node: Node) -> list[Step]:
         """The path to a node that is reached."""
         by_target = {step.target: step for step in self.steps}
@@ -101,12 +112,15 @@ class Escalations:
         seen, waiting = {start}, deque([_Stand(start, powers, powers | self._steps.common)])
         while waiting:
             here = waiting.popleft()
+            held = [here.gathered]
             for means, thanks_to, targets in self._steps.of(here.acting):
                 if means is Means.IMPERSONATE and here.is_impersonated:
                     continue
                 for node, gained in targets:
-                    if node not in seen and self._exceed(gained, here.gathered):
+                    if node not in seen and all(self._exceed(gained, one) for one in held):
                         seen.add(node)
+                        if node.kind is NodeKind.ROLE and not node.scope:  # the same role in one namespace adds nothing to it
+                            held.append(here.gathered | gained)
                         yield Step(here.node, node, means, thanks_to, gained.are_unlimited)
                         if gained.are_unlimited or len(seen) > MOST_NODES:
                             return

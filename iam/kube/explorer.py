@@ -221,11 +221,14 @@ class Powers:
             held = (*held, *self.scopes.get(wanted.namespace, ()))
         return any(_gives(role, wanted) for role in held)
 
-    def permissions(self) -> Iterator[Request]:
-        """Each single permission, as a Request with its scope as namespace."""
+    def permissions(self, besides: Powers | None = None) -> Iterator[Request]:
+        """Each single permission, as a Request with its scope as namespace; roles that the others hold there too left out."""
+        known = besides.key if besides else frozenset()
         for scope in sorted(self.scopes):
             seen: set[Request] = set()
             for role in self.scopes[scope]:
+                if (scope, role.key) in known or ("", role.key) in known:
+                    continue
                 for rule in role.rules:
                     for one in permissions_of(rule, scope):
                         if one not in seen:
@@ -234,11 +237,11 @@ class Powers:
 
     def beyond(self, other: Powers) -> list[Request]:
         """What is theirs and not the other's."""
-        return [one for one in self.permissions() if not other.cover(one)]
+        return [one for one in self.permissions(besides=other) if not other.cover(one)]
 
     def exceed(self, other: Powers) -> bool:
         """Whether anything is theirs and not the other's."""
-        return any(not other.cover(one) for one in self.permissions())
+        return any(not other.cover(one) for one in self.permissions(besides=other))
 
 
 def _gives(role: Role, wanted: Request) -> bool:

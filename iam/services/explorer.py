@@ -9,19 +9,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from iam.kube import explorer
+from iam.kube import explorer, rbac
 from iam.kube.escalation import Escalations, Paths
-from iam.kube.explorer import Asker, Key, Powers, Way
+from iam.kube.explorer import Asker, Way
 from iam.kube.names import RESERVED_PREFIX
-from iam.kube.rbac import PolicyRule, Role, RoleBinding
+from iam.kube.rbac import PolicyRule, RoleBinding
 from iam.kube.requests import AUTHENTICATED, SERVICE_ACCOUNT, Decision, Request
 from iam.models import Cluster
 from iam.services.audit import Audit, Target
 from iam.services.base import READ, Actor
 from iam.services.clusters import Clusters
 from iam.services.views import GROUP, Ground, Someone, Standpoint, View, Views
+from iam.settings import Role
 
 NOW = Standpoint()
+LOOKING: tuple[Role, ...] = ("administrator", "approver", "auditor")
+"""Who asks about others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Held:
     """One binding that somebody holds: the role with its rules, and through what. ``role`` is None where it does not exist."""
 
     ground: Ground
-    role: Role | None
+    role: rbac.Role | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class May:
     grounds: tuple[Ground, ...] = ()
     nearest: tuple[tuple[Ground, tuple[str, ...]], ...] = ()
     dangling: tuple[RoleBinding, ...] = ()
-    would_allow: tuple[Role, ...] = ()
+    would_allow: tuple[rbac.Role, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Climb:
-    """People who hold the same and could reach the same."""
+    """Those who could reach the same, step by step."""
 
     who: tuple[Who, ...]
     paths: Paths
@@ -92,16 +95,16 @@ class Explorer:
         self._clusters = clusters
         self._views = views
 
-    def clusters(self, actor: Actor) -> Sequence[Cluster]:
-        """Clusters to ask about."""
-        self._audit.require(actor, scope=READ)
+    def clusters(self, actor: Actor, *, about_oneself: bool = False) -> Sequence[Cluster]:
+        """Clusters to ask about. Raises Forbidden where the question is about others and the actor may not look."""
+        self._audit.require(actor, *(() if about_oneself else LOOKING), scope=READ)
         return self._clusters.all()
 
     def view(self, actor: Actor, cluster: str, standpoint: Standpoint = NOW, *, about: Iterable[str] | None = None) -> View:
         """A cluster to ask about; ``about`` names whom, None is everybody. Raises Forbidden, NotFound, Unavailable."""
         is_about_oneself = about is not None and set(about) == {actor.name} and standpoint.is_now and bool(actor.person_id)
         target = Target("cluster", cluster, cluster)
-        self._audit.require(actor, *(() if is_about_oneself else ("administrator", "approver", "auditor")), scope=READ, target=target)
+        self._audit.require(actor, *(() if is_about_oneself else LOOKING), scope=READ, target=target)
         return self._views.of(actor, self._clusters.named(cluster), standpoint)
 
     def who_can(self, view: View, wanted: Request, *, anywhere: bool = False) -> list[Who]:
@@ -157,20 +160,19 @@ class Explorer:
         return Escalations(view.snapshot).of(view.asker(user))
 
     def climbs(self, view: View, *, of_kubernetes: bool = False) -> list[Climb]:
-        """Everybody who could reach more than they hold, together where they hold the same; whoever reaches everything first.
+        """Everybody who could reach more than they hold, together where the steps are the same; whoever reaches everything first.
 
         ``of_kubernetes`` also looks at its own users and service accounts (``system:``, kube-system), which are many.
         """
         escalations = Escalations(view.snapshot)
-        together: dict[Key, list[Who]] = defaultdict(list)
-        found: dict[Key, Paths] = {}
+        together: dict[tuple[object, ...], list[Who]] = defaultdict(list)
+        found: dict[tuple[object, ...], Paths] = {}
         for who, asker in self._everybody(view, of_kubernetes=of_kubernetes):
             paths = escalations.of(asker)
             if paths.steps:
-                key = Powers.of(view.snapshot, asker).key
-                together[key].append(who)
-                found.setdefault(key, paths)
-        climbs = [Climb(tuple(who), found[key]) for key, who in together.items()]
+                together[paths.course].append(who)
+                found.setdefault(paths.course, paths)
+        climbs = [Climb(tuple(who), found[course]) for course, who in together.items()]
         return sorted(climbs, key=lambda climb: (not climb.paths.reaches_everything, climb.who[0].kind, climb.who[0].name))
 
     def _everybody(self, view: View, *, of_kubernetes: bool) -> Iterable[tuple[Who, Asker]]:

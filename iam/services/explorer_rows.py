@@ -64,7 +64,7 @@ def climbs(found: Iterable[Climb]) -> list[Row]:
 def steps(paths: Paths) -> list[Row]:
     """A line a step."""
     return [
-        {"from": node(step.source), "means": str(step.means), "permission": permission(step.thanks_to), "to": node(step.target)}
+        {"source": node(step.source), "means": str(step.means), "permission": permission(step.thanks_to), "target": node(step.target)}
         for step in paths.steps
     ]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, render_template, request
 from flask_babel import lazy_gettext as _later
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -18,10 +18,9 @@ from iam.kube.explorer import condensed
 from iam.kube.requests import Request, in_words
 from iam.services import explorer_rows as rows
 from iam.services.access import NewMapping
-from iam.services.explorer import Place
+from iam.services.explorer import LOOKING, Place
 from iam.services.tables import csv_text
 from iam.services.views import Standpoint, View
-from iam.settings import Role
 from iam.web import graph
 from iam.web.language import translated
 from iam.web.visitors import actor, login_required
@@ -29,7 +28,6 @@ from iam.web.visitors import actor, login_required
 pages = Blueprint("explorer", __name__, url_prefix="/explorer")
 PAGE = 100
 SHOWN_CLIMBS = 200
-LOOKING: tuple[Role, ...] = ("administrator", "approver", "auditor")
 QUESTIONS = {
     "explorer.what_can": _later("What can they do?"), "explorer.why": _later("May they? Why not?"),
     "explorer.namespaces": _later("Which namespaces?"), "explorer.who_can": _later("Who can do this?"),
@@ -63,13 +61,6 @@ class Answer:
 
     rows: Sequence[rows.Row]
     shows: dict[str, Any] = field(default_factory=dict)
-
-
-@pages.get("")
-@login_required
-def index() -> AnyResponse:
-    """The question most people have."""
-    return redirect(url_for("explorer.who_can" if actor().has(*LOOKING) else "explorer.what_can"))
 
 
 @pages.get("/who-can")
@@ -167,7 +158,7 @@ def paths() -> AnyResponse:
 def _page(template: str, needed: Sequence[str], answer: Callable[[View], Answer]) -> AnyResponse:
     """The form alone until everything needed is given; then the answer, as a page, CSV or JSON."""
     ours, me = services.current(), actor()
-    clusters = ours.explorer.clusters(me)
+    clusters = ours.explorer.clusters(me, about_oneself="user" in needed)
     cluster = request.args.get("cluster", "") or (clusters[0].name if len(clusters) == 1 else "")
     is_looking = me.has(*LOOKING)
     given = {**request.args, **({} if is_looking else {"user": me.name})}

@@ -62,7 +62,7 @@ def of_paths(paths: Paths, words: Mapping[Means, object]) -> Drawing:
 
 
 def of_climbs(climbs: Iterable[Climb], words: Mapping[Means, object]) -> Drawing:
-    """What everybody could reach; those who hold the same share a box."""
+    """What everybody could reach, in short; those who could take the same steps share a box."""
     edges: dict[_Edge, None] = {}
     titles: dict[Node, str] = {}
     for climb in climbs:
@@ -70,7 +70,7 @@ def of_climbs(climbs: Iterable[Climb], words: Mapping[Means, object]) -> Drawing
         titles[start] = first.display_name or first.name
         if len(climb.who) > 1:
             titles[start] += f" + {len(climb.who) - 1}"
-        edges.update(dict.fromkeys(_Edge(step.source, step.target, step.means) for step in climb.paths.steps))
+        edges.update(dict.fromkeys(_Edge(step.source, step.target, step.means) for step in climb.paths.gist))
     return _drawn(list(edges), words, titles)
 
 

@@ -47,7 +47,8 @@ def navigation() -> list[tuple[str, str]]:
         pages += [("clusters.index", _("Clusters")), ("mappings.index", _("Mappings"))]
     if actor.has(*watching, "approver"):
         pages += [("people.index", _("People"))]
-    pages += [("explorer.index", _("Explorer")), ("audit.index", _("Audit"))]
+    asks_about_others = actor.has(*watching, "approver")
+    pages += [("explorer.who_can" if asks_about_others else "explorer.what_can", _("Explorer")), ("audit.index", _("Audit"))]
     if actor.has(*watching):
         pages += [("status.index", _("Status"))]
     return pages
