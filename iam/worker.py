@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 
 from flask import Flask
@@ -32,7 +33,7 @@ class Worker:
         self._pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="worker")
         with app.app_context():
             self._services = services.current()
-        self._swept_at = self._services.world.now() - EVERY
+        self._swept_at = self._followed_at = self._services.world.now() - EVERY
 
     def stop(self) -> None:
         """Finish what runs, start nothing more."""
@@ -64,6 +65,9 @@ class Worker:
         if now - self._swept_at >= EVERY:
             self._swept_at = now
             self._start("housekeeping", self._services.housekeeping.sweep)
+        if now - self._followed_at >= timedelta(seconds=self._services.world.settings.abac.follow_seconds):
+            self._followed_at = now
+            self._start("policies", self._services.publishing.follow)
 
     def wait(self) -> None:
         """Until everything that was handed out is done (tests, one-off runs)."""

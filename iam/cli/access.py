@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import click
 
 from iam.cli import explore
-from iam.cli.session import State, pass_state
+from iam.cli.session import State, pass_state, read_text
 from iam.errors import Invalid
 from iam.kube import abac, rbac_files
 from iam.kube.authorizer import Snapshot
@@ -67,9 +67,9 @@ def _authorizer(state: State, given: dict[str, Any]) -> Decide:
     if len(chosen) != 1:
         raise Invalid("Give one of --rbac, --abac and --cluster.", field="source")
     if given["rbac"]:
-        return Snapshot.from_documents(rbac_files.read(_read(given["rbac"]), str(given["rbac"]))).decide
+        return Snapshot.from_documents(rbac_files.read(read_text(given["rbac"]), str(given["rbac"]))).decide
     if given["policies"]:
-        return abac.AbacAuthorizer.from_lines(abac.lines(_read(given["policies"]), str(given["policies"]))).decide
+        return abac.AbacAuthorizer.from_lines(abac.lines(read_text(given["policies"]), str(given["policies"]))).decide
     with state.services() as (ours, actor):
         return ours.clusters.snapshot(actor, given["cluster"]).decide
 
@@ -108,10 +108,3 @@ def _review(line: str, where: str) -> Request:
         raise Invalid("This is not JSON.", field=where) from None
     except Invalid as problem:
         raise Invalid(problem.message, field=f"{where} {problem.field or ''}".strip(), **problem.params) from None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")  # no universal newlines: to the API server a lone CR ends no line
-    except (OSError, UnicodeDecodeError) as error:
-        raise Invalid("%(path)s cannot be read: %(why)s", field=str(path), path=str(path), why=str(error)) from None

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from iam import log, services, settings
 from iam.app import create_app
+from iam.errors import Invalid
 from iam.services import Services
 from iam.services.base import Actor, operator
 
@@ -68,6 +69,14 @@ class State:
 
 
 pass_state = click.pass_obj
+
+
+def read_text(path: Path) -> str:
+    """A file's text as it stands. Raises Invalid, naming it."""
+    try:
+        return path.read_bytes().decode("utf-8")  # no universal newlines: to the API server a lone CR ends no line
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid("%(path)s cannot be read: %(why)s", field=str(path), path=str(path), why=str(error)) from None
 
 
 def _plain(value: object) -> object:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from iam.kube.bindings import Binding, Plan, RoleRef
 from iam.kube.certificates import SigningRequest
+from iam.kube.requests import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,9 @@ class Connection(Protocol):
 
     def rbac(self) -> list[dict[str, Any]]:
         """Every RBAC object of the cluster, as the API gives it. Raises Unavailable."""
+
+    def allows(self, request: Request) -> bool:
+        """What the cluster itself decides. Raises Unavailable; Refused where we may not ask."""
 
     def roles(self) -> tuple[tuple[str, RoleRef], ...]:
         """(namespace or empty, role) of every role there is. Raises Unavailable."""

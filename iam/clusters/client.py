@@ -19,6 +19,7 @@ from kubernetes import client as kubernetes
 from iam import log
 from iam.errors import Conflict, NotFound, Unavailable
 from iam.kube.kubeconfig import Access
+from iam.kube.requests import Request
 
 TIMEOUT_SECONDS = (3.0, 15.0)
 PAGE = 500
@@ -96,6 +97,12 @@ class ApiServer:
             "spec": {"resourceAttributes": attributes},
         }
         answer = self.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+        return (answer.get("status") or {}).get("allowed") is True
+
+    def allows(self, request: Request) -> bool:
+        """Ask the API server whether somebody may do something (SubjectAccessReview). Raises Refused where we may not ask."""
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": request.as_review()}
+        answer = self.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
         return (answer.get("status") or {}).get("allowed") is True
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from iam.errors import Invalid, Unavailable
 from iam.kube.bindings import RBAC_GROUP, Binding, Plan, RoleRef
 from iam.kube.certificates import MIN_LIFETIME, Mismatch, new_key, new_request, verify_issued
 from iam.kube.kubeconfig import Access
+from iam.kube.requests import Request
 
 PROBE_USERNAME = "kube-iam-probe"
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -73,6 +74,10 @@ class LiveConnection:
             found += [{"kind": kind, **item} for item in self._api.list(f"/apis/{RBAC_GROUP}/v1/{kind.lower()}s")]
         return found
 
+    def allows(self, request: Request) -> bool:
+        """One SubjectAccessReview."""
+        return self._api.allows(request)
+
     def roles(self) -> tuple[tuple[str, RoleRef], ...]:
         """ClusterRoles first, then Roles by namespace."""
         base = f"/apis/{RBAC_GROUP}/v1"
@@ -101,6 +106,10 @@ class OfflineConnection:
     def rbac(self) -> list[dict[str, Any]]:
         """What the file holds; the roles themselves are the cluster's own."""
         return [binding.manifest("") for binding in self.bindings.owned().values()]
+
+    def allows(self, request: Request) -> bool:  # noqa: ARG002
+        """Nothing decides there."""
+        raise Unavailable("An offline cluster decides nothing.")
 
     def roles(self) -> tuple[tuple[str, RoleRef], ...]:
         """The user-facing roles that every cluster has."""

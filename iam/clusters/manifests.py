@@ -24,8 +24,8 @@ class Right:
     names: tuple[str, ...] = ()
 
 
-def rights(roles: Iterable[RoleRef] = (), *, signs: bool = True) -> list[Right]:
-    """Every rule we need: to sign (optional), to keep bindings, and ``bind`` on exactly the roles given.
+def rights(roles: Iterable[RoleRef] = (), *, signs: bool = True, asks: bool = False) -> list[Right]:
+    """Every rule we need: to sign (optional), to keep bindings, and ``bind`` on exactly the roles given; to ask about policies (optional).
 
     ``bind`` by name lets us hand out a role without holding its powers, and no other role
     (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#restrictions-on-role-binding-creation-or-update).
@@ -46,6 +46,7 @@ def rights(roles: Iterable[RoleRef] = (), *, signs: bool = True) -> list[Right]:
         Right("offer roles to choose from", RBAC_GROUP, "roles", ("get", "list")),
         Right("offer namespaces to choose from", "", "namespaces", ("list",)),
     ]
+    asking = [Right("see whether a published policy counts yet", "authorization.k8s.io", "subjectaccessreviews", ("create",))]
     names: dict[str, set[str]] = {"clusterroles": set(), "roles": set()}
     for role in roles:
         names["clusterroles" if role.kind == "ClusterRole" else "roles"].add(role.name)
@@ -54,10 +55,10 @@ def rights(roles: Iterable[RoleRef] = (), *, signs: bool = True) -> list[Right]:
         for kind, found in names.items()
         if found
     ]
-    return [*(signing if signs else []), *keeping, *reading, *binding]
+    return [*(signing if signs else []), *keeping, *reading, *(asking if asks else []), *binding]
 
 
-def manifest(roles: Iterable[RoleRef], *, signs: bool = True) -> str:
+def manifest(roles: Iterable[RoleRef], *, signs: bool = True, asks: bool = False) -> str:
     """Namespace, ServiceAccount, token Secret, ClusterRole and ClusterRoleBinding as YAML."""
     labels = {MANAGED_BY: MANAGER}
     metadata = {"name": ACCOUNT, "labels": labels}
@@ -76,7 +77,7 @@ def manifest(roles: Iterable[RoleRef], *, signs: bool = True) -> str:
             "apiVersion": f"{RBAC_GROUP}/v1",
             "kind": "ClusterRole",
             "metadata": metadata,
-            "rules": [_rule(right) for right in rights(roles, signs=signs)],
+            "rules": [_rule(right) for right in rights(roles, signs=signs, asks=asks)],
         },
         {
             "apiVersion": f"{RBAC_GROUP}/v1",

@@ -44,6 +44,18 @@ class Request:
         """Whether the verb only reads, as ABAC understands it."""
         return self.verb in READ_ONLY_VERBS
 
+    def as_review(self) -> dict[str, Any]:
+        """The spec of the SubjectAccessReview that asks this."""
+        if self.path is not None:
+            what: dict[str, Any] = {"nonResourceAttributes": {"path": self.path, "verb": self.verb}}
+        else:
+            fields = {
+                "namespace": self.namespace, "verb": self.verb, "group": self.api_group, "resource": self.resource,
+                "subresource": self.subresource, "name": self.name,
+            }
+            what = {"resourceAttributes": {name: value for name, value in fields.items() if value}}
+        return {"user": self.user, "groups": list(self.groups), **what}
+
     @property
     def target(self) -> str:
         """What it is about, as ``in_words`` reads it: ``deployments.apps/scale``, or the path."""

@@ -18,6 +18,8 @@ from iam.services.heartbeats import Heartbeats
 from iam.services.housekeeping import Housekeeping
 from iam.services.login import Logins
 from iam.services.people import People
+from iam.services.policies import Policies
+from iam.services.publishing import Publishing
 from iam.services.reconcile import Reconciler
 from iam.services.snapshots import Snapshots
 from iam.services.sync import Sync
@@ -45,6 +47,8 @@ class Services:
     heartbeats: Heartbeats
     housekeeping: Housekeeping
     explorer: Explorer
+    policies: Policies
+    publishing: Publishing
 
     @classmethod
     def over(cls, world: World) -> Services:
@@ -53,12 +57,14 @@ class Services:
         people = People(world, audit)
         clusters = Clusters(world, audit)
         access = Access(world, audit)
+        policies = Policies(world, audit)
         return cls(
             world=world, audit=audit, people=people, accounts=Accounts(world, audit), logins=Logins(world, audit, people),
             tokens=Tokens(world, audit, people), clusters=clusters, access=access, credentials=Credentials(world, audit, access),
             reconciler=Reconciler(world, audit, clusters, access), sync=Sync(world, audit, people),
             heartbeats=Heartbeats(world, audit), housekeeping=Housekeeping(world),
             explorer=Explorer(audit, clusters, Views(world, clusters, access, Snapshots(world.now))),
+            policies=policies, publishing=Publishing(world, audit, policies, clusters),
         )
 
 

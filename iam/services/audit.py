@@ -60,6 +60,10 @@ class Event(StrEnum):
     MAPPING_CREATED = "mapping.created"
     MAPPING_REMOVED = "mapping.removed"
     CREDENTIAL_ISSUED = "credential.issued"
+    POLICY_CREATED = "policy.created"
+    POLICY_CHANGED = "policy.changed"
+    POLICY_PUBLISHED = "policy.published"
+    POLICY_REMOVED = "policy.removed"
     KEYS_ROTATED = "keys.rotated"
     ACCESS_DENIED = "access.denied"
 

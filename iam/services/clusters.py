@@ -20,7 +20,7 @@ from iam.kube.bindings import RoleRef
 from iam.kube.certificates import MIN_LIFETIME, read_ca, read_ca_bundle
 from iam.kube.kubeconfig import Access, check_access, check_server
 from iam.kube.kubeconfig import read as read_kubeconfig
-from iam.models import Cluster, Mapping, ReconcileState, Session, db
+from iam.models import Cluster, Mapping, PolicyFile, ReconcileState, Session, db
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.wakeups import want_cluster
@@ -182,7 +182,8 @@ class Clusters:
             names.role_name(role.name)
         cluster = self.named(name) if name else None
         bound = {*roles, *(bound_roles(cluster) if cluster else ())}
-        return manifests.manifest(bound, signs=cluster is None or cluster.signer == CSR)
+        has_policy = cluster and db.session.scalar(select(PolicyFile.id).filter_by(cluster_id=cluster.id).limit(1))
+        return manifests.manifest(bound, signs=cluster is None or cluster.signer == CSR, asks=bool(has_policy))
 
     def connection(self, cluster: Cluster) -> Connection:
         """The cluster, reached."""

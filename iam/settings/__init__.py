@@ -93,6 +93,13 @@ class Reconcile(_Section):
     retry_seconds: int = Field(5, ge=1, description="First pause after a cluster did not answer; doubles to 5 min.")
 
 
+class Abac(_Section):
+    """ABAC policy files."""
+
+    folder: Path | None = Field(None, description="Where they are published, each as <name>.jsonl; without it they are only downloaded.")
+    follow_seconds: int = Field(30, ge=1, description="How often published files are compared with the directory groups they name.")
+
+
 class RoleGroups(_Section):
     """Which directory groups hold our own roles, each as ``directory:group``."""
 
@@ -129,6 +136,7 @@ class Settings(BaseSettings):
     throttle: Throttle = Throttle()
     sync: Sync = Sync()
     reconcile: Reconcile = Reconcile()
+    abac: Abac = Abac()
     roles: RoleGroups = RoleGroups()
     directories: tuple[DirectorySettings, ...] = Field((), description="Where people log in, in the page's order.")
 
