@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
@@ -76,7 +75,7 @@ def _authorizer(state: State, given: dict[str, Any]) -> Decide:
 
 def _question(given: dict[str, Any]) -> Request:
     wanted = in_words(given["verb"], given["resource"], given["name"], given["namespace"])
-    return replace(wanted, user=given["user"], groups=with_implied_groups(given["user"], tuple(given["groups"])))
+    return wanted.by(given["user"], with_implied_groups(given["user"], tuple(given["groups"])))
 
 
 def _answer_reviews(decide: Decide, source: str) -> None:

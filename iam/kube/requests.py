@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from iam.errors import Invalid
@@ -43,6 +43,10 @@ class Request:
     def is_read_only(self) -> bool:
         """Whether the verb only reads, as ABAC understands it."""
         return self.verb in READ_ONLY_VERBS
+
+    def by(self, user: str, groups: tuple[str, ...]) -> Request:
+        """The same, asked by somebody."""
+        return replace(self, user=user, groups=groups)
 
     def as_review(self) -> dict[str, Any]:
         """The spec of the SubjectAccessReview that asks this."""

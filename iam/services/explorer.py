@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from iam.kube import explorer, rbac
 from iam.kube.escalation import Escalations, Paths
@@ -130,7 +130,7 @@ class Explorer:
     def may(self, view: View, user: str, wanted: Request) -> May:
         """May they, by what; if not, why not."""
         asker, someone = view.asker(user), view.someone(user)
-        asked = replace(wanted, user=asker.user, groups=asker.groups)
+        asked = wanted.by(asker.user, asker.groups)
         decision = view.snapshot.decide(asked)
         if decision.allowed:
             ways = explorer.ways(view.snapshot, asker, wanted)

@@ -18,6 +18,9 @@ from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.policy_drafts import Draft, references_in
 from iam.services.policy_subjects import members_of
 
+MAX_POLICY_BYTES = 32 * 1024 * 1024
+"""What a door takes at once; the command line reads files of any size below ``policy_drafts.MAX_TEXT``."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewPolicy:

@@ -46,6 +46,8 @@ class Standing:
     """A newer version, or other people behind a directory group, than what was published."""
     errors: tuple[Finding, ...]
     """Findings that publishing must be told to accept."""
+    published: Draft | None
+    """What is published: the file if it can be read, else that version with today's directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ class Publishing:
         file = self._policies.get(actor, name)
         draft = self._policies.read(self._policies.version_of(file).text, name)
         errors = tuple(one for one in draft.findings(alone=file.is_alone) if one.severity == Severity.ERROR)
-        return Standing(self._path(file), draft, bool(file.published_digest), draft.digest != file.published_digest, errors)
+        is_behind = draft.digest != file.published_digest
+        return Standing(self._path(file), draft, bool(file.published_digest), is_behind, errors, self._published(file))
 
     def publish(self, actor: Actor, name: str, *, accept: bool = False) -> PolicyFile:
         """Write the newest version where the API server reads it, whole or not at all.
@@ -126,8 +129,18 @@ class Publishing:
     def next_steps(self, file: PolicyFile) -> tuple[str, ...]:
         """The flags of kube-apiserver that make it read the file."""
         path = self._path(file) or Path(f"/etc/kubernetes/{file.name}.jsonl")
-        mode = "Node,ABAC" if file.is_alone else "Node,RBAC,ABAC"
+        mode = "ABAC" if file.is_alone else "Node,RBAC,ABAC"
         return (f"--authorization-mode={mode}", f"--authorization-policy-file={path}")
+
+    def _published(self, file: PolicyFile) -> Draft | None:
+        if file.published_version is None:
+            return None
+        path = self._path(file)
+        try:
+            text = path.read_text("utf-8") if path else self._policies.version_of(file, file.published_version).text
+        except (OSError, UnicodeDecodeError):
+            text = self._policies.version_of(file, file.published_version).text
+        return self._policies.read(text, file.name)
 
     def _path(self, file: PolicyFile) -> Path | None:
         folder = self._world.settings.abac.folder

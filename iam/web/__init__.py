@@ -8,13 +8,14 @@ from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
 
 from iam.kube import manifest_yaml
-from iam.web import account, audit, clusters, explorer, failures, home, login, mappings, metrics, people, status
+from iam.web import account, audit, clusters, explorer, failures, home, login, mappings, metrics, people, policies, status
 from iam.web.language import chosen_locale
 from iam.web.pages import about_page, ago, exact, harden
-from iam.web.visitors import load_actor, name_request, refuse_nul
+from iam.web.visitors import load_actor, name_request, refuse_nul, take_large_policies
 
 BLUEPRINTS = (
-    login.pages, home.pages, clusters.pages, mappings.pages, people.pages, explorer.pages, audit.pages, status.pages, account.pages,
+    login.pages, home.pages, clusters.pages, mappings.pages, people.pages, explorer.pages, policies.pages, audit.pages,
+    status.pages, account.pages,
 )
 
 
@@ -29,6 +30,7 @@ def attach(app: Flask) -> None:
     app.jinja_env.globals.update(ago=ago, exact=exact)  # macros see globals, not the context of the page
     app.before_request(name_request)
     app.before_request(load_actor)
+    app.before_request(take_large_policies)
     CSRFProtect(app)  # its check runs here, when the request has its id and its actor, so that a refusal shows them
     app.before_request(refuse_nul)
     app.context_processor(about_page)

@@ -53,7 +53,7 @@ def on_http(error: HTTPException) -> Answer:
     if status == 404:
         return _page(404, _("Not found"), _("There is no such page."))
     if status == 413:
-        return _page(413, _("Too large"), _("At most 1 MiB can be sent at once."))
+        return _page(413, _("Too large"), _("At most %(size)s MiB can be sent at once.", size=(request.max_content_length or 0) >> 20))
     return _page(status, error.name, error.description or "")
 
 

@@ -6,7 +6,7 @@ from flask import request
 from flask_babel import gettext
 
 from iam import services
-from iam.errors import Problem
+from iam.errors import Problem, Sentence
 
 LANGUAGES = {"en": "English", "zh_Hans": "简体中文"}
 COOKIE = "kube_iam_language"
@@ -37,7 +37,7 @@ def chosen_locale() -> str:
     return _ASKED.get((asked or "").lower(), services.current().world.settings.server.language)
 
 
-def translated(problem: Problem) -> str:
-    """An error's message in the page's language; its values are filled in afterwards."""
+def translated(problem: Problem | Sentence) -> str:
+    """An error's message, or any other sentence, in the page's language; its values are filled in afterwards."""
     text: str = gettext(problem.message)
     return text % problem.params if problem.params else text

@@ -48,6 +48,8 @@ def navigation() -> list[tuple[str, str]]:
     if actor.has(*watching, "approver"):
         pages += [("people.index", _("People"))]
     asks_about_others = actor.has(*watching, "approver")
+    if actor.has(*watching):
+        pages += [("policies.index", _("Policies"))]
     pages += [("explorer.who_can" if asks_about_others else "explorer.what_can", _("Explorer")), ("audit.index", _("Audit"))]
     if actor.has(*watching):
         pages += [("status.index", _("Status"))]

@@ -13,6 +13,7 @@ from flask import Response, g, redirect, request, url_for
 from iam import services
 from iam.errors import Invalid
 from iam.services.base import Actor
+from iam.services.policies import MAX_POLICY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,13 @@ def name_request() -> None:
     g.request_id = offered if _REQUEST_ID.fullmatch(offered) else secrets.token_hex(8)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id, method=request.method, path=request.path)
+
+
+def take_large_policies() -> None:
+    """A policy file may have a hundred thousand lines; nobody but who may write one sends so much."""
+    actor = g.get("actor")
+    if request.blueprint == "policies" and actor and actor.has("administrator"):
+        request.max_content_length = request.max_form_memory_size = MAX_POLICY_BYTES
 
 
 def refuse_nul() -> None:

@@ -8,7 +8,7 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 
-NAMES = ("kubeconfig", "signing", "logins", "home", "reconcile", "engine")
+NAMES = ("kubeconfig", "signing", "logins", "home", "reconcile", "engine", "explorer", "authoring")
 
 
 def main(wanted: list[str]) -> int:

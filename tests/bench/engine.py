@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import random
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from rigs.many_connections import ManyConnections, review
-from rigs.processes import RigMissing, wait_until
+from rigs.processes import wait_until
 
-from bench.ground import Ground
+from bench import alone
+from bench.ground import Ground, new_control_plane
 from bench.measure import milliseconds, seconds_of
 from bench.table import Row, Target
-from iam.clusters.throwaway import ControlPlane, assets, missing
 from iam.kube import abac
 from iam.kube.abac import AbacAuthorizer
 from iam.kube.authorizer import Snapshot
@@ -38,15 +35,6 @@ VERBS = ("get", "list", "watch", "create", "update", "delete")
 RESOURCES = ("pods", "secrets", "configmaps", "services", "endpoints", "events", "jobs", "deployments")
 Decide = Callable[[Request], Decision]
 Document = dict[str, Any]
-_LOAD = """
-import resource, sys, time
-from pathlib import Path
-from iam.kube import rbac_files
-from iam.kube.authorizer import Snapshot
-start = time.perf_counter()
-snapshot = Snapshot.from_documents(rbac_files.read(Path(sys.argv[1]).read_text("utf-8"), "bench"))
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, len(snapshot.bindings))
-"""
 
 
 def run(ground: Ground) -> list[Row]:
@@ -150,9 +138,7 @@ def _api_server_rbac(specs: Sequence[Document], expected: Sequence[bool]) -> flo
 
 @contextmanager
 def _control_plane(parallel: int, *authorization: str) -> Any:
-    if missing():
-        raise RigMissing(", ".join(missing()), [assets()])
-    with ControlPlane(authorization=authorization) as plane, ManyConnections(read(plane.kubeconfig()), parallel) as api:
+    with new_control_plane(*authorization) as plane, ManyConnections(read(plane.kubeconfig()), parallel) as api:
         yield api
 
 
@@ -191,14 +177,11 @@ def _policy(count: int) -> str:
 def _loading(ground: Ground) -> list[Row]:
     path = ground.folder / "bindings.json"
     path.write_text(json.dumps({"kind": "List", "items": documents(MANY)}), "utf-8")
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-c", _LOAD, str(path)]
-    done = [subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, cwd=root) for _ in range(3)]
-    seconds, megabytes, count = min(tuple(map(float, one.stdout.split())) for one in done)
-    assert count == MANY
+    best = alone.best_of(alone.load_bindings, path)
+    assert best.count == MANY
     return [
-        Row(f"{MANY} bindings loaded from JSON", seconds, None, "s", "read, checked, indexed; best of 3", Target("ours <", 3)),
-        Row("the same, memory", megabytes, None, "MB", "the whole process at its most", Target("ours <", 400)),
+        Row(f"{MANY} bindings loaded from JSON", best.seconds, None, "s", f"read, checked, indexed; best of {alone.TIMES}", Target("ours <", 3)),
+        Row("the same, memory", best.megabytes, None, "MB", "the whole process at its most", Target("ours <", 400)),
     ]
 
 

@@ -1,0 +1,264 @@
+"""ABAC policies: read, written as text or line by line, compared, simulated, converted and published."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _later
+from werkzeug.wrappers import Response as AnyResponse
+
+from iam import services
+from iam.errors import Invalid, Problem
+from iam.kube import manifest_yaml
+from iam.kube.abac_lint import Severity
+from iam.kube.requests import in_words, with_implied_groups
+from iam.models import PolicyFile
+from iam.services import policy_drafts
+from iam.services.policies import NewPolicy
+from iam.services.policy_drafts import Draft
+from iam.web.language import translated
+from iam.web.policy_lines import LineForm, form_of
+from iam.web.visitors import actor, login_required
+
+pages = Blueprint("policies", __name__, url_prefix="/policies")
+PAGE = 100
+MOST_SHOWN = 200
+SEVERITIES = {Severity.ERROR: _later("error"), Severity.WARNING: _later("warning"), Severity.NOTE: _later("note")}
+LOOKS = {Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.NOTE: ""}
+
+
+@pages.get("")
+@login_required
+def index() -> str:
+    """All policies."""
+    return render_template("policies/index.html", policies=services.current().policies.list(actor()))
+
+
+@pages.route("/new", methods=["GET", "POST"])
+@login_required
+def new() -> AnyResponse:
+    """Write or import one: typed, pasted, or from a file."""
+    ours = services.current()
+    ours.audit.require(actor(), "administrator", scope="write")
+    given, error, field, status = request.form, "", "", 200
+    if request.method == "POST":
+        try:
+            reason, cluster, owner = (given.get(one, "") for one in ("reason", "cluster", "owner"))
+            command = NewPolicy(given.get("name", ""), _text_given(), reason, cluster, owner, given.get("beside") != "rbac")
+            file = ours.policies.create(actor(), command)
+            flash(_("Kept as version 1. Nothing is published yet."))
+            return redirect(url_for("policies.show", name=file.name))
+        except Problem as problem:
+            error, field, status = translated(problem), problem.field or "", problem.status
+    page = render_template("policies/new.html", given=given, error=error, field=field, cluster_choices=_cluster_choices())
+    return Response(page, status)
+
+
+@pages.get("/<name>")
+@login_required
+def show(name: str) -> str:
+    """One policy: its lines, what is wrong with them, its versions, and where it stands."""
+    ours = services.current()
+    file = ours.policies.get(actor(), name)
+    standing = ours.publishing.standing(actor(), name)
+    findings = standing.draft.findings(alone=file.is_alone)
+    wanted = request.args.get("q", "").strip().lower()
+    lines = [line for line in standing.draft.lines if (line.policy or line.text.strip()) and wanted in line.text.lower()]
+    pages_count = max(1, -(-len(lines) // PAGE))
+    page = min(max(1, request.args.get("page", 1, type=int)), pages_count)
+    return render_template(
+        "policies/show.html", file=file, standing=standing, findings=findings, total=len(lines), page=page, pages=pages_count, q=wanted,
+        lines=lines[(page - 1) * PAGE : page * PAGE], severities=SEVERITIES, looks=LOOKS, says=translated, most=MOST_SHOWN,
+        by_line={finding.line: finding for finding in reversed(findings) if finding.line}, flags=ours.publishing.next_steps(file),
+    )
+
+
+@pages.route("/<name>/text", methods=["GET", "POST"])
+@login_required
+def text(name: str) -> AnyResponse:
+    """Edit it as text: first shows who gains and loses what, then saves."""
+    ours = services.current()
+    file = ours.policies.get(actor(), name)
+    if request.method == "GET":
+        return Response(_editor(file, ours.policies.version(actor(), name).text, file.current))
+    return _save(file, _text_given(), request.form.get("base", 0, type=int))
+
+
+@pages.route("/<name>/line", methods=["GET", "POST"])
+@login_required
+def line(name: str) -> AnyResponse:
+    """Add a line, or edit or take out one, in a form; shown and saved as the text is."""
+    ours = services.current()
+    file = ours.policies.get(actor(), name)
+    number = request.args.get("line", type=int)
+    stored = ours.policies.version(actor(), name).text
+    if request.method == "GET":
+        return Response(_line_page(file, number, form_of(ours.policies.stored(actor(), name), number)))
+    form = LineForm(request.form)
+    try:
+        written = None if request.form.get("step") == "remove" else form.written()
+        after = policy_drafts.with_line(stored, number, written)
+        return Response(_editor(file, after, file.current, _differences(stored, after), reason=form.reason.data or ""))
+    except Problem as problem:
+        return Response(_line_page(file, number, form, translated(problem), problem.field or ""), problem.status)
+
+
+@pages.get("/<name>/difference")
+@login_required
+def difference(name: str) -> str:
+    """Two versions: who gained and who lost what, with today's directory."""
+    ours = services.current()
+    file = ours.policies.get(actor(), name)
+    after = request.args.get("after", file.current, type=int)
+    before = request.args.get("before", max(1, after - 1), type=int)
+    drafts = [ours.policies.stored(actor(), name, number) for number in (before, after)]
+    found = policy_drafts.changes(*drafts)
+    return render_template("policies/difference.html", file=file, before=before, after=after, changes=found, most=MOST_SHOWN)
+
+
+@pages.get("/<name>/simulate")
+@login_required
+def simulate(name: str) -> AnyResponse:
+    """What the API server would answer by it."""
+    ours = services.current()
+    file, given, answer, error, status = ours.policies.get(actor(), name), request.args, None, "", 200
+    if given.get("user") or given.get("resource"):
+        try:
+            wanted = in_words(*(given.get(field, "") for field in ("verb", "resource", "name", "namespace")))
+            user, groups = given.get("user", "").strip(), tuple(given.get("groups", "").split())
+            answer = ours.policies.stored(actor(), name).answer(wanted.by(user, with_implied_groups(user, groups)))
+        except Problem as problem:
+            error, status = translated(problem), problem.status
+    return Response(render_template("policies/simulate.html", file=file, given=given, answer=answer, error=error), status)
+
+
+@pages.get("/<name>/rbac")
+@login_required
+def rbac(name: str) -> AnyResponse:
+    """The same as RBAC objects, and what RBAC cannot say."""
+    ours = services.current()
+    file = ours.policies.get(actor(), name)
+    converted = ours.policies.stored(actor(), name).converted(f"abac-{name}")
+    manifests = manifest_yaml.dump_all(converted.manifests)
+    if request.args.get("format") == "yaml":
+        return _file(manifests, f"{name}-rbac.yaml", "application/yaml")
+    return Response(render_template(
+        "policies/rbac.html", file=file, converted=converted, manifests=manifests, says=translated, most=MOST_SHOWN))
+
+
+@pages.route("/<name>/publish", methods=["GET", "POST"])
+@login_required
+def publish(name: str) -> AnyResponse:
+    """Shows what will be published and how it differs from what is; asks; does it; says what to do next."""
+    ours = services.current()
+    ours.audit.require(actor(), "administrator", scope="write")
+    file, error, status = ours.policies.get(actor(), name), "", 200
+    if request.method == "POST":
+        try:
+            accept = "accept" in request.form
+            if request.form.get("step") == "download":
+                return _file(ours.publishing.download(actor(), name, accept=accept), f"{name}.jsonl", "application/jsonl")
+            ours.publishing.publish(actor(), name, accept=accept)
+            flash(_("Published. The API server decides by it after its next start."))
+            return redirect(url_for("policies.show", name=name))
+        except Problem as problem:
+            error, status = translated(problem), problem.status
+    standing = ours.publishing.standing(actor(), name)
+    return Response(render_template(
+        "policies/publish.html", file=file, standing=standing, error=error, flags=ours.publishing.next_steps(file), says=translated,
+        changes=policy_drafts.changes(standing.published, standing.draft) if standing.published else None, most=MOST_SHOWN,
+    ), status)  # fmt: skip
+
+
+@pages.post("/<name>/check")
+@login_required
+def check(name: str) -> str:
+    """Ask the running API server whether it decides by the file already."""
+    ours = services.current()
+    file = ours.policies.get(actor(), name)
+    found, error = None, ""
+    try:
+        found = ours.publishing.check(actor(), name)
+    except Problem as problem:
+        error = translated(problem)
+    return render_template("policies/check.html", file=file, found=found, error=error, flags=ours.publishing.next_steps(file))
+
+
+@pages.route("/<name>/settings", methods=["GET", "POST"])
+@login_required
+def settings(name: str) -> AnyResponse:
+    """Which cluster it is for, who answers for it; or forget it."""
+    ours = services.current()
+    ours.audit.require(actor(), "administrator", scope="write")
+    file = ours.policies.get(actor(), name)
+    if request.method == "POST":
+        given = request.form
+        if given.get("step") == "remove":
+            ours.policies.remove(actor(), name)
+            flash(_("%(name)s is forgotten. What was published stays where it is.", name=name))
+            return redirect(url_for("policies.index"))
+        is_alone = given.get("beside") != "rbac"
+        ours.policies.describe(actor(), name, cluster=given.get("cluster", ""), owner=given.get("owner", ""), is_alone=is_alone)
+        flash(_("Saved."))
+        return redirect(url_for("policies.show", name=name))
+    return Response(render_template("policies/settings.html", file=file, cluster_choices=_cluster_choices()))
+
+
+def _save(file: PolicyFile, after: str, base: int) -> AnyResponse:
+    """Shows the effect first; saves when that was seen. What was typed is never lost."""
+    ours, reason = services.current(), request.form.get("reason", "")
+    try:
+        stored = ours.policies.version(actor(), file.name, base).text
+        changes = _differences(stored, after)
+        if request.form.get("step") == "save":
+            version = ours.policies.save(actor(), file.name, after, reason, base)
+            flash(_("Kept as version %(number)s. It counts once it is published.", number=version.number))
+            return redirect(url_for("policies.show", name=file.name))
+        return Response(_editor(file, after, base, changes, reason=reason))
+    except Problem as problem:
+        return Response(_editor(file, after, base, None, reason, translated(problem), problem.field or ""), problem.status)
+
+
+def _differences(before: str, after: str) -> tuple[Draft, policy_drafts.Changes]:
+    ours = services.current()
+    draft = ours.policies.draft(actor(), after)
+    draft.require_readable()
+    return draft, policy_drafts.changes(ours.policies.draft(actor(), before), draft)
+
+
+def _editor(
+    file: PolicyFile, after: str, base: int, effect: tuple[Draft, policy_drafts.Changes] | None = None,
+    reason: str = "", error: str = "", field: str = "",
+) -> str:
+    services.current().audit.require(actor(), "administrator", scope="write")
+    findings = effect[0].findings(alone=file.is_alone) if effect else []
+    return render_template(
+        "policies/text.html", file=file, text=after, base=base, changes=effect[1] if effect else None, findings=findings, reason=reason,
+        error=error, field=field, severities=SEVERITIES, looks=LOOKS, says=translated, most=MOST_SHOWN,
+    )
+
+
+def _line_page(file: PolicyFile, number: int | None, form: LineForm, error: str = "", field: str = "") -> str:
+    ours = services.current()
+    ours.audit.require(actor(), "administrator", scope="write")
+    groups = ours.access.known_groups(actor())
+    return render_template("policies/line.html", file=file, number=number, form=form, error=error, field=field, groups=groups)
+
+
+def _cluster_choices() -> list[tuple[str, str]]:
+    return [(one.name, one.label) for one in services.current().clusters.list(actor())]
+
+
+def _text_given() -> str:
+    """The uploaded file if there is one, else what was typed (browsers send CR LF)."""
+    upload = request.files.get("file")
+    if upload and upload.filename:
+        try:
+            return bytes(upload.read()).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise Invalid("The file is not UTF-8: byte %(position)s.", field="file", position=error.start) from None
+    return str(request.form.get("text", "")).replace("\r\n", "\n")
+
+
+def _file(content: str, filename: str, mimetype: str) -> Response:
+    return Response(content, mimetype=mimetype, headers={"Content-Disposition": f"attachment; filename={filename}"})
