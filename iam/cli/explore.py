@@ -18,6 +18,8 @@ from iam.services.access import NewMapping
 from iam.services.tables import csv_text
 from iam.services.views import Standpoint, View
 
+_TOO_WIDE = {"display_name", "binding", "mapping", "subject"}
+"""Left out of tables for people; JSON and CSV have them."""
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -140,8 +142,10 @@ def _mapping(words: str, cluster: str) -> NewMapping | None:
 def _show(state: State, given: dict[str, Any], found: Sequence[rows.Row], *, empty: str = "Nothing.") -> None:
     if given["as_csv"]:
         click.echo(csv_text(found), nl=False)
-    else:
+    elif state.as_json:
         state.show(found, empty=empty)
+    else:
+        state.show([{name: value for name, value in row.items() if name not in _TOO_WIDE} for row in found], empty=empty)
 
 
 COMMANDS = (who_can, what_can, why, namespaces, compare, paths)

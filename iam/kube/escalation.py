@@ -117,10 +117,11 @@ class Escalations:
                 if means is Means.IMPERSONATE and here.is_impersonated:
                     continue
                 for node, gained in targets:
-                    if node not in seen and all(self._exceed(gained, one) for one in held):
+                    is_more = node not in seen and all(self._exceed(gained, one) for one in held)
+                    if node.kind is NodeKind.ROLE and not node.scope:  # the same role in one namespace adds nothing to it
+                        held.append(here.gathered | gained)
+                    if is_more:
                         seen.add(node)
-                        if node.kind is NodeKind.ROLE and not node.scope:  # the same role in one namespace adds nothing to it
-                            held.append(here.gathered | gained)
                         yield Step(here.node, node, means, thanks_to, gained.are_unlimited)
                         if gained.are_unlimited or len(seen) > MOST_NODES:
                             return

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from iam.kube.escalation import Paths
+from iam.kube.escalation import Paths, Step
 from iam.kube.escalation_steps import Means, Node, NodeKind
 from iam.services.explorer import Climb
 
@@ -26,6 +26,8 @@ class Box:
     kind: str
     name: str
     scope: str = ""
+    is_everything: bool = False
+    """Whoever stands here may do everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,12 @@ class _Edge:
     source: Node
     target: Node
     means: Means
+    gives_everything: bool
 
 
 def of_paths(paths: Paths, words: Mapping[Means, object]) -> Drawing:
     """What one asker could reach."""
-    return _drawn([_Edge(step.source, step.target, step.means) for step in paths.steps], words, {})
+    return _drawn([_edge(step) for step in paths.steps], words, {})
 
 
 def of_climbs(climbs: Iterable[Climb], words: Mapping[Means, object]) -> Drawing:
@@ -70,19 +73,25 @@ def of_climbs(climbs: Iterable[Climb], words: Mapping[Means, object]) -> Drawing
         titles[start] = first.display_name or first.name
         if len(climb.who) > 1:
             titles[start] += f" + {len(climb.who) - 1}"
-        edges.update(dict.fromkeys(_Edge(step.source, step.target, step.means) for step in climb.paths.gist))
+        edges.update(dict.fromkeys(_edge(step) for step in climb.paths.gist))
     return _drawn(list(edges), words, titles)
+
+
+def _edge(step: Step) -> _Edge:
+    return _Edge(step.source, step.target, step.means, step.gives_everything)
 
 
 def _drawn(edges: list[_Edge], words: Mapping[Means, object], titles: Mapping[Node, str]) -> Drawing:
     columns: dict[int, list[Node]] = defaultdict(list)
     for node, depth in _depths(edges).items():
         columns[depth].append(node)
+    whole = {edge.target for edge in edges if edge.gives_everything}
     boxes: dict[Node, Box] = {}
     for depth, nodes in columns.items():
         for row, node in enumerate(nodes[:MOST_BOXES]):
             x, y = MARGIN + depth * (WIDTH + GAP), MARGIN + row * ROW
-            boxes[node] = Box(x, y, str(node.kind), titles.get(node, node.name), node.scope if node.kind is NodeKind.ROLE else "")
+            scope = node.scope if node.kind is NodeKind.ROLE else ""
+            boxes[node] = Box(x, y, str(node.kind), titles.get(node, node.name), scope, node in whole)
     drawn = [edge for edge in edges if edge.source in boxes and edge.target in boxes]
     rows = max((min(len(nodes), MOST_BOXES) for nodes in columns.values()), default=0)
     return Drawing(
