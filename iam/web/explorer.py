@@ -180,6 +180,7 @@ def _page(template: str, needed: Sequence[str], answer: Callable[[View], Answer]
     page = render_template(
         template, given=given, carried=_carried(cluster), carried_on={name: value for name, value in given.items() if name != "page"},
         clusters=clusters, options=[(one.name, one.label) for one in clusters], cluster=cluster, view=view, error=error, wrong=wrong,
+        users=[person.username for person in ours.people.known(me)] if is_looking else [],
         questions={endpoint: QUESTIONS[endpoint] for endpoint in (QUESTIONS if is_looking else ABOUT_ONESELF)}, is_looking=is_looking,
         means=MEANS, missing=MISSING, rule=rows.rule, permission=rows.permission, node=rows.node, **shows,
     )

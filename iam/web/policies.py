@@ -241,8 +241,9 @@ def _editor(
 def _line_page(file: PolicyFile, number: int | None, form: LineForm, error: str = "", field: str = "") -> str:
     ours = services.current()
     ours.audit.require(actor(), "administrator", scope="write")
-    groups = ours.access.known_groups(actor())
-    return render_template("policies/line.html", file=file, number=number, form=form, error=error, field=field, groups=groups)
+    people = [f"{person.directory}:{person.username}" for person in ours.people.known(actor())]
+    names = [*ours.access.known_groups(actor()), *people]
+    return render_template("policies/line.html", file=file, number=number, form=form, error=error, field=field, names=names)
 
 
 def _cluster_choices() -> list[tuple[str, str]]:
