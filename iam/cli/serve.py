@@ -77,8 +77,9 @@ def refuse_taken(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            words = "Cannot listen on %(host)s port %(port)d: %(why)s"
-            raise Invalid(words, field="port", host=host, port=port, why=error.strerror) from None
+            raise Invalid(
+                "Cannot listen on %(host)s port %(port)d: %(why)s", field="port", host=host, port=port, why=error.strerror
+            ) from None
 
 
 class _Supervised:

@@ -92,7 +92,7 @@ def _why_not_that(half: Policy, served: Served) -> Sentence | None:
     if half.resource == ALL:
         return None
     if "/" in half.resource or half.resource.startswith(ALL):
-        return Sentence("%(resource)s means something else in RBAC; in ABAC it never comes.", {"resource": half.resource})
+        return Sentence("%(resource)s means something else in RBAC; in ABAC it never matches.", {"resource": half.resource})
     if not _served_as(half, served):
         return Sentence("The subresources of %(resource)s are not known, and in ABAC it covers them all.", {"resource": half.resource})
     return None

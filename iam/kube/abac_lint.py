@@ -83,7 +83,7 @@ def _each_line(numbered: Iterable[tuple[int, Policy]]) -> Iterator[Finding]:
             yield _gives_everything(number, policy)
         if len(policy.render().encode()) >= MAX_LINE_BYTES:
             yield Finding(number, Code.TOO_LONG, Severity.ERROR, Sentence(
-                "Written out, the line is 64 KiB or longer; the API server would not start with it."))
+                "Written out, the line is 64 KiB or longer, which the API server cannot read; split it."))
 
 
 def _gives_everything(number: int, policy: Policy) -> Finding:
@@ -109,7 +109,7 @@ def _why_never(policy: Policy) -> Sentence | None:
         return Sentence("The line names nothing: neither a resource nor a nonResourcePath.")
     path_matches_something = policy.non_resource_path.startswith(("/", ALL))
     if policy.non_resource_path and not path_matches_something and not policy.resource:
-        return Sentence("Paths begin with a slash; %(path)s never comes.", {"path": policy.non_resource_path})
+        return Sentence("Paths begin with a slash; %(path)s never matches.", {"path": policy.non_resource_path})
     if policy.resource and not path_matches_something:
         return _why_no_resource(policy)
     return None
@@ -119,12 +119,12 @@ def _why_no_resource(policy: Policy) -> Sentence | None:
     resource, group, namespace = policy.resource, policy.api_group, policy.namespace
     if "/" in resource:
         parts = {"resource": resource, "whole": resource.partition("/")[0]}
-        return Sentence("ABAC knows no subresources: %(whole)s covers %(resource)s too, and %(resource)s never comes.", parts)
+        return Sentence("ABAC knows no subresources: %(whole)s covers %(resource)s too, and %(resource)s never matches.", parts)
     for value in (resource, group, namespace):
         if ALL in value and value != ALL:
             return Sentence("Only a * that stands alone is a wildcard; %(value)s is taken literally.", {"value": value})
     if resource != resource.lower() or resource.strip() != resource:
-        return Sentence("Resources are written in lower-case letters, like pods; %(resource)s never comes.", {"resource": resource})
+        return Sentence("Resources are written in lower-case letters, like pods; %(resource)s never matches.", {"resource": resource})
     if namespace not in {"", ALL} and not _LABEL.fullmatch(namespace):
         return Sentence("%(namespace)s cannot be the name of a namespace.", {"namespace": namespace})
     return _why_not_served(resource, group, namespace)
@@ -137,7 +137,7 @@ def _why_not_served(resource: str, group: str, namespace: str) -> Sentence | Non
         return Sentence("%(resource)s belong to the API group %(right)s.", {"resource": resource, "right": right})
     known = BUILT_IN.get((group, resource))
     if known and not known.is_namespaced and namespace not in {"", ALL} and resource != "namespaces":
-        return Sentence("%(resource)s lie in no namespace; write * for it.", {"resource": resource})
+        return Sentence("%(resource)s lie in no namespace; write * as the namespace.", {"resource": resource})
     return None
 
 
@@ -156,7 +156,7 @@ def _compared(numbered: Sequence[tuple[int, Policy]]) -> Iterator[Finding]:
             yield Finding(number, Code.SHADOWED, Severity.WARNING, says)
     for number, narrow in wider.items():
         lines = {"others": _listed(narrow)}
-        says = Sentence("This allows all that line %(others)s allows, and more; the narrower line limits nothing.", lines)
+        says = Sentence("This allows all of line %(others)s, and more; what is narrower limits nothing.", lines)
         yield Finding(number, Code.WIDER, Severity.WARNING, says)
 
 

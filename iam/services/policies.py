@@ -151,7 +151,7 @@ class Policies:
         if not reason.strip():
             raise Invalid("Say why: whoever reads this in a year will ask.", field="reason")
         if "\0" in text:
-            raise Invalid("There is a NUL in the text.", field=f"policy:{text[: text.index(chr(0))].count(chr(10)) + 1}")
+            raise Invalid("There is a NUL character in what was sent.", field=f"policy:{text[: text.index(chr(0))].count(chr(10)) + 1}")
         draft = self.read(text)
         draft.require_readable()
         return draft

@@ -59,13 +59,9 @@ class Draft:
         return decision, next((line for line in self.lines if str(line.number) == number), None)
 
     def require_readable(self) -> None:
-        """Raises Invalid for the first line that is wrong, and says how many more are."""
+        """Raises Invalid for the first line that is wrong; ``problems`` has all of them."""
         if self.problems:
-            first = self.problems[0]
-            if len(self.problems) == 1:
-                raise first
-            words = "%(first)s (and %(more)s more lines are wrong)"
-            raise Invalid(words, field=first.field, first=str(first), more=len(self.problems) - 1)
+            raise self.problems[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,8 +151,9 @@ class Publishing:
         draft.require_readable()
         errors = [one for one in draft.findings(alone=file.is_alone) if one.severity == Severity.ERROR]
         if errors and not accept:
-            message = "%(count)s errors were found; look at them, and accept them to publish anyway."
-            problem = Conflict(message, count=len(errors), field="accept")
+            problem = Conflict(
+                "Errors were found (%(count)s); look at them, and accept them to publish anyway.", count=len(errors), field="accept"
+            )
             self._audit.failed(actor, Event.POLICY_PUBLISHED, Target("policy", file.name), problem)
             raise problem
         return draft
@@ -197,12 +198,14 @@ class Publishing:
         return digest_of(members_of(self._world, dict.fromkeys(line.reference for line in draft.lines if line.reference)))
 
     def _telling(self, file: PolicyFile) -> list[tuple[Request, bool]]:
-        """Questions and what the file answers: of its own lines, and of what the version before allowed and it does not."""
-        draft = self._policies.read(self._policies.version_of(file).text, file.name)
+        """Questions and what the published version answers: of its own lines, and of what sets it apart from the version before."""
+        number = file.published_version or file.current
+        draft = self._policies.read(self._policies.version_of(file, number).text, file.name)
         policies = [policy for _number, policy in draft.numbered]
-        before = self._policies.read(self._policies.version_of(file, file.current - 1).text, file.name) if file.current > 1 else None
-        lost = gained(policies, [policy for _number, policy in before.numbered]) if before else []
-        fresh = gained([policy for _number, policy in before.numbered], policies) if before else []
+        former: list[Policy] = []
+        if number > 1:
+            former = [policy for _number, policy in self._policies.read(self._policies.version_of(file, number - 1).text).numbered]
+        fresh, lost = (gained(former, policies), gained(policies, former)) if former else ([], [])
         parts = [*fresh[: MOST_ASKED // 3], *lost[: MOST_ASKED // 3], *_spread([half for one in policies for half in halves(one)])]
         authorizer = AbacAuthorizer(draft.numbered)
         questions = dict.fromkeys(_as_somebody(part) for part in parts[:MOST_ASKED])

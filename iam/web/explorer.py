@@ -35,7 +35,7 @@ QUESTIONS = {
 }
 ABOUT_ONESELF = ("explorer.what_can", "explorer.why", "explorer.namespaces")
 MEANS = {
-    Means.ESCALATE: _later("rewrites a role to hold anything"),
+    Means.ESCALATE: _later("rewrites a role to hold everything"),
     Means.BIND: _later("binds this role to themselves"),
     Means.IMPERSONATE: _later("acts as them"),
     Means.RUN_PODS: _later("runs a pod as this account"),

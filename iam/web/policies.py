@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _later
@@ -40,17 +42,21 @@ def new() -> AnyResponse:
     """Write or import one: typed, pasted, or from a file."""
     ours = services.current()
     ours.audit.require(actor(), "administrator", scope="write")
-    given, error, field, status = request.form, "", "", 200
+    given, written, error, field, status = request.form, "", "", "", 200
     if request.method == "POST":
         try:
             reason, cluster, owner = (given.get(one, "") for one in ("reason", "cluster", "owner"))
-            command = NewPolicy(given.get("name", ""), _text_given(), reason, cluster, owner, given.get("beside") != "rbac")
+            written = _text_given()
+            command = NewPolicy(given.get("name", ""), written, reason, cluster, owner, given.get("beside") != "rbac")
             file = ours.policies.create(actor(), command)
             flash(_("Kept as version 1. Nothing is published yet."))
             return redirect(url_for("policies.show", name=file.name))
         except Problem as problem:
-            error, field, status = translated(problem), problem.field or "", problem.status
-    page = render_template("policies/new.html", given=given, error=error, field=field, cluster_choices=_cluster_choices())
+            error, field, status = _told(problem), problem.field or "", problem.status
+    problems = _problems(written) if field.startswith("policy") else []
+    page = render_template(
+        "policies/new.html", given=given, error=error, field=field, cluster_choices=_cluster_choices(), problems=problems, says=translated
+    )
     return Response(page, status)
 
 
@@ -216,7 +222,7 @@ def _save(file: PolicyFile, after: str, base: int) -> AnyResponse:
             return redirect(url_for("policies.show", name=file.name))
         return Response(_editor(file, after, base, changes, reason=reason))
     except Problem as problem:
-        return Response(_editor(file, after, base, None, reason, translated(problem), problem.field or ""), problem.status)
+        return Response(_editor(file, after, base, None, reason, _told(problem), problem.field or ""), problem.status)
 
 
 def _differences(before: str, after: str) -> tuple[Draft, policy_drafts.Changes]:
@@ -235,7 +241,19 @@ def _editor(
     return render_template(
         "policies/text.html", file=file, text=after, base=base, changes=effect[1] if effect else None, findings=findings, reason=reason,
         error=error, field=field, severities=SEVERITIES, looks=LOOKS, says=translated, most=MOST_SHOWN,
+        problems=_problems(after) if field.startswith("policy") else [],
     )
+
+
+def _told(problem: Problem) -> str:
+    """An error of a line with where it is."""
+    where = f"{problem.field}: " if (problem.field or "").startswith("policy") else ""
+    return where + translated(problem)
+
+
+def _problems(text: str) -> Sequence[Invalid]:
+    """Every line that is wrong, beyond the first, which is the error itself."""
+    return services.current().policies.draft(actor(), text).problems[1:]
 
 
 def _line_page(file: PolicyFile, number: int | None, form: LineForm, error: str = "", field: str = "") -> str:
