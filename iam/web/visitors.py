@@ -35,7 +35,7 @@ def name_request() -> None:
 def take_large_policies() -> None:
     """A policy file may have a hundred thousand lines; nobody but who may write one sends so much."""
     actor = g.get("actor")
-    if request.blueprint == "policies" and actor and actor.has("administrator"):
+    if request.endpoint in {"policies.new", "policies.text"} and actor and actor.has("administrator"):
         request.max_content_length = request.max_form_memory_size = MAX_POLICY_BYTES
 
 

@@ -18,6 +18,8 @@ from iam.kube.explorer import Asker
 from iam.models import Cluster, Group, Mapping, Membership, Person, db, new_id
 
 PEOPLE, GROUPS, GROUPS_EACH = 10_000, 500, 5
+TEAMS = 500
+"""Whoever is in the same team is in the same groups."""
 ROLES, NAMESPACES = 100, 100
 BINDINGS = PEOPLE * GROUPS_EACH
 RESOURCES = (
@@ -38,10 +40,16 @@ Document = dict[str, Any]
 class Crowd:
     """Always the same people. A group has one mapping: the first hundred to a whole cluster, the others to one namespace."""
 
-    def __init__(self, instance: str) -> None:
+    def __init__(self, instance: str, teams: int = TEAMS) -> None:
         self._instance = instance
         rng = random.Random(11)
-        self.groups_of = [rng.sample(range(GROUPS), GROUPS_EACH) for _ in range(PEOPLE)]
+        groups_of_team = [rng.sample(range(GROUPS), GROUPS_EACH) for _ in range(teams)]
+        self.groups_of = [groups_of_team[number % teams] for number in range(PEOPLE)]
+
+    @property
+    def documents(self) -> list[Document]:
+        """All roles and bindings."""
+        return [*self.roles(), *self.bindings()]
 
     @cached_property
     def askers(self) -> list[Asker]:
@@ -88,7 +96,8 @@ class Crowd:
         mappings = [
             {
                 "id": new_id(), "group_id": group["id"], "cluster_id": cluster_id, "role_kind": "ClusterRole",
-                "role_name": role_of(number), "namespaces": [*filter(None, [namespace_of(number)])], "created_at": now, "created_by": "bench",
+                "role_name": role_of(number), "namespaces": [namespace_of(number)] if namespace_of(number) else [],
+                "created_at": now, "created_by": "bench",
             }
             for number, group in enumerate(groups)
         ]

@@ -180,7 +180,10 @@ def _loading(ground: Ground) -> list[Row]:
     best = alone.best_of(alone.load_bindings, path)
     assert best.count == MANY
     return [
-        Row(f"{MANY} bindings loaded from JSON", best.seconds, None, "s", f"read, checked, indexed; best of {alone.TIMES}", Target("ours <", 3)),
+        Row(
+            f"{MANY} bindings loaded from JSON", best.seconds, None, "s", f"read, checked, indexed; best of {alone.TIMES}",
+            Target("ours <", 3),
+        ),
         Row("the same, memory", best.megabytes, None, "MB", "the whole process at its most", Target("ours <", 400)),
     ]
 

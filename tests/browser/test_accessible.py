@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from fixtures.live import Live
-from fixtures.visits import PLACES, Theme, Visits, follow, unfold
+from fixtures.visits import PLACES as ELSEWHERE
+from fixtures.visits import Theme, Visits, follow, unfold
 from playwright.sync_api import Page
 from rigs.chromium import Chromium, axe_violations
 from werkzeug.exceptions import HTTPException
@@ -15,6 +16,21 @@ from iam.web import BLUEPRINTS
 
 Look = tuple[Theme, str]
 LOOKS: list[Look] = [("light", "en"), ("light", "zh-CN"), ("dark", "en"), ("dark", "zh-CN")]
+EXPLORER = {
+    "who can": ("ada", "/explorer/who-can"),
+    "who can, nobody": ("ada", "/explorer/who-can?cluster=demo&verb=get&resource=pods"),
+    "what can": ("ada", "/explorer/what-can?cluster=demo&user=erin"),
+    "what can I": ("erin", "/explorer/what-can"),
+    "why": ("ada", "/explorer/why"),
+    "why not": ("ada", "/explorer/why?cluster=demo&user=erin&verb=get&resource=pods"),
+    "namespaces": ("ada", "/explorer/namespaces"),
+    "compare": ("ada", "/explorer/compare"),
+    "compare with nobody": ("ada", "/explorer/compare?cluster=demo&first=erin&second="),
+    "paths": ("ada", "/explorer/paths?cluster=demo"),
+    "a question about no cluster": ("ada", "/explorer/paths?cluster=nowhere"),
+}
+"""What there is without a cluster that answers; test_explorer_pages.py looks at answers."""
+PLACES = ELSEWHERE | EXPLORER
 NOT_PAGES = {"login.start", "login.finish", "home.static", "clusters.manifest"}
 """They redirect, or answer with something else than HTML."""
 

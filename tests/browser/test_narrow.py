@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from fixtures.crowd import MANY, long
 from fixtures.live import Live
-from fixtures.visits import PLACES, Visits, follow, unfold
+from fixtures.visits import PLACES as ELSEWHERE
+from fixtures.visits import Visits, follow, unfold
 from playwright.sync_api import Page
 from rigs.chromium import Chromium
 
@@ -16,6 +17,19 @@ OVERHANG = """() => [...document.querySelectorAll('main *, header *, footer *')]
     .filter(one => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest('.scroll, .tabs'))
     .slice(0, 5).map(one => one.tagName + '.' + one.className + ' ' + one.textContent.trim().slice(0, 30))"""
 """What sticks out, for the message."""
+EXPLORER = {
+    "who can": ("ada", "/explorer/who-can"),
+    "who can, nobody": ("ada", "/explorer/who-can?cluster=demo&verb=get&resource=pods"),
+    "what can": ("ada", "/explorer/what-can?cluster=demo&user=ada&when=planned"),
+    "what can I": ("erin", "/explorer/what-can?cluster=demo"),
+    "why not": ("ada", "/explorer/why?cluster=demo&user=ada&verb=get&resource=pods&when=planned"),
+    "namespaces": ("ada", "/explorer/namespaces"),
+    "compare": ("ada", "/explorer/compare?cluster=demo&first=ada&second=erin"),
+    "paths": ("ada", "/explorer/paths?cluster=demo"),
+    "a question about no cluster": ("ada", f"/explorer/paths?cluster={long('nowhere', 63)}&user={long('u', 200)}"),
+}
+"""What there is without a cluster that answers; test_explorer_pages.py looks at answers."""
+PLACES = ELSEWHERE | EXPLORER
 PEOPLE_HERE = {"", "ada"}
 """Who lives in the empty house."""
 

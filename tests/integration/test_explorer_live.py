@@ -312,6 +312,7 @@ class TestStandpoints:
         question = ("create", "configmaps", "", scene.place)
         before = scene.kept()
         assert scene.names(*question, removing=mapping) == {lee}
+        assert {row["group"] for row in scene.who_can(*question, removing=mapping) if row["name"] == lee} == {"local:leads"}
         assert scene.names(*question) == {erin, lee}
         assert not scene.may(erin, *question, removing=mapping)["allowed"]
         scene.product.work()

@@ -15,6 +15,7 @@ from fixtures.stored import contents
 from werkzeug.test import TestResponse
 
 from iam.app import MAX_REQUEST_BYTES
+from iam.services.policies import MAX_POLICY_BYTES
 
 POSTS = [route for route in PAGES if route.method == "POST"]
 OPEN_POSTS = [Route("POST login.with_password", "/login", frozenset()), Route("POST login.preferences", "/preferences", frozenset())]
@@ -77,9 +78,10 @@ def test_an_endless_form_is_refused(house_to_look_at: Product, route: Route) -> 
     browser = house_to_look_at.logged_in("ada")
     token, path = form_token(browser), path_of(route, house_to_look_at)
     before = contents(house_to_look_at)
-    answer = browser.client.post(path, data={"csrf_token": token, **route.body, "note": "x" * MAX_REQUEST_BYTES})
+    most = MAX_POLICY_BYTES if route.key in {"POST policies.new", "POST policies.text"} else MAX_REQUEST_BYTES
+    answer = browser.client.post(path, data={"csrf_token": token, **route.body, "note": "x" * most})
     assert answer.status_code == 413
-    assert "At most 1 MiB" in answer.text
+    assert f"At most {most >> 20} MiB" in answer.text
     assert contents(house_to_look_at) == before
 
 

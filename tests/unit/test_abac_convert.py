@@ -108,7 +108,7 @@ def test_everything_everywhere_is_one_role_of_two_rules() -> None:
 BOTH = "RBAC binds a user or a group, never a user only while in a group."
 OUTSIDE = "RBAC cannot allow requests outside of namespaces only; write * for the namespace if both are meant."
 UNKNOWN = "The subresources of %s are not known, and in ABAC it covers them all."
-OTHERWISE = "%s means something else in RBAC; in ABAC it never comes."
+OTHERWISE = "%s means something else in RBAC; in ABAC it never matches."
 
 
 @pytest.mark.parametrize(("policy", "why"), [

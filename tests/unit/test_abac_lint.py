@@ -46,19 +46,19 @@ def test_a_good_file_is_passed_without_a_word() -> None:
 @pytest.mark.parametrize(("policy", "says"), [
     (Policy(namespace="*", resource="*", api_group="*", non_resource_path="*"), "The line names nobody: neither a user nor a group."),
     (Policy("alice", namespace="dev"), "The line names nothing: neither a resource nor a nonResourcePath."),
-    (Policy("alice", non_resource_path="healthz"), "Paths begin with a slash; healthz never comes."),
-    (pods("alice", resource="pods/log"), "ABAC knows no subresources: pods covers pods/log too, and pods/log never comes."),
+    (Policy("alice", non_resource_path="healthz"), "Paths begin with a slash; healthz never matches."),
+    (pods("alice", resource="pods/log"), "ABAC knows no subresources: pods covers pods/log too, and pods/log never matches."),
     (pods("alice", resource="pod*"), "Only a * that stands alone is a wildcard; pod* is taken literally."),
     (pods("alice", api_group="*.k8s.io"), "Only a * that stands alone is a wildcard; *.k8s.io is taken literally."),
     (pods("alice", namespace="dev-*"), "Only a * that stands alone is a wildcard; dev-* is taken literally."),
-    (pods("alice", resource="Pods"), "Resources are written in lower-case letters, like pods; Pods never comes."),
-    (pods("alice", resource=" pods"), "Resources are written in lower-case letters, like pods;  pods never comes."),
+    (pods("alice", resource="Pods"), "Resources are written in lower-case letters, like pods; Pods never matches."),
+    (pods("alice", resource=" pods"), "Resources are written in lower-case letters, like pods;  pods never matches."),
     (pods("alice", namespace="Dev"), "Dev cannot be the name of a namespace."),
     (pods("alice", namespace="d" * 64), "d" * 64 + " cannot be the name of a namespace."),
     (pods("alice", api_group="apps"), 'pods belong to the API group "".'),
     (pods("alice", resource="deployments"), 'deployments belong to the API group "apps".'),
     (pods("alice", resource="events", api_group="apps"), 'events belong to the API group "" / "events.k8s.io".'),
-    (pods("alice", resource="nodes"), "nodes lie in no namespace; write * for it."),
+    (pods("alice", resource="nodes"), "nodes lie in no namespace; write * as the namespace."),
 ])  # fmt: skip
 def test_a_line_that_never_matches_says_why(policy: Policy, says: str) -> None:
     assert said(pods("bob"), policy) == [(2, Code.NEVER_MATCHES, Severity.ERROR, says)]
@@ -91,7 +91,7 @@ def test_a_line_that_would_become_too_long_is_named() -> None:
     longest = 64 * 1024 - 1 - len(pods("").render()) - len('"user":"",')
     assert said(pods("u" * longest)) == []
     assert said(pods("u" * (longest + 1))) == [
-        (1, Code.TOO_LONG, Severity.ERROR, "Written out, the line is 64 KiB or longer; the API server would not start with it."),
+        (1, Code.TOO_LONG, Severity.ERROR, "Written out, the line is 64 KiB or longer, which the API server cannot read; split it."),
     ]
     assert [one.code for one in looked_at(pods("ü" * (longest // 2 + 1)))] == [Code.TOO_LONG]
 
@@ -104,7 +104,7 @@ def test_a_line_after_a_wider_one_is_shadowed() -> None:
 
 
 def test_a_line_before_a_wider_one_is_named_there() -> None:
-    says = "This allows all that line 1, 2 allows, and more; the narrower line limits nothing."
+    says = "This allows all of line 1, 2, and more; what is narrower limits nothing."
     assert said(pods("alice"), Policy("alice", "", True, "dev", "pods"), Policy("alice", "", False, "*", "pods")) == [
         (2, Code.SHADOWED, Severity.WARNING, "Line 1 allows all of this already."),
         (3, Code.WIDER, Severity.WARNING, says.replace("1, 2", "1")),
@@ -117,7 +117,7 @@ def test_a_line_before_a_wider_one_is_named_there() -> None:
 def test_of_many_narrower_lines_the_first_are_named() -> None:
     names = [f"n-{number}" for number in range(MOST_NAMED + 2)]
     (wider,) = looked_at(*(pods("alice", namespace=name) for name in names), pods("alice", namespace="*"))
-    assert str(wider.says).startswith("This allows all that line 1, 2, 3, 4, 5, … allows")
+    assert str(wider.says).startswith("This allows all of line 1, 2, 3, 4, 5, …, and more")
 
 
 def test_of_equal_lines_all_but_the_first_are_shadowed() -> None:
@@ -146,7 +146,7 @@ def test_a_line_whose_two_halves_come_from_two_lines_blames_neither_alone() -> N
 
 
 def test_a_line_that_a_later_one_widens_in_one_half_only_is_named_there() -> None:
-    says = "This allows all that line 1 allows, and more; the narrower line limits nothing."
+    says = "This allows all of line 1, and more; what is narrower limits nothing."
     for wider in (pods("alice", resource="*", non_resource_path="/a"), pods("alice", non_resource_path="/a*")):
         assert said(pods("alice", non_resource_path="/a"), wider) == [(2, Code.WIDER, Severity.WARNING, says)]
 
