@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import product
 
@@ -19,12 +20,14 @@ class Coverage:
 
     def __init__(self, numbered: Iterable[tuple[int, Policy]]) -> None:
         self._first: dict[_Key, list[int]] = {}
+        self._subjects: set[tuple[str, str]] = set()
         for number, policy in numbered:
             for half in halves(policy):
                 self._note(_key(half), number)
 
     def _note(self, key: _Key, number: int) -> None:
         """The first two lines of a kind are enough to name one that is not oneself."""
+        self._subjects.add((key[0], key[1]))
         known = self._first.setdefault(key, [])
         if len(known) < 2 and number not in known:
             known.append(number)
@@ -39,7 +42,7 @@ class Coverage:
 
     def by_one(self, number: int, policy: Policy) -> set[int]:
         """The numbers of lines (of those that are remembered) each of which alone allows all of this one."""
-        each = [{one for key in _as_wide(half) for one in self._first.get(key, ())} - {number} for half in halves(policy)]
+        each = [{one for key in _as_wide(half, self._subjects) for one in self._first.get(key, ())} - {number} for half in halves(policy)]
         return set.intersection(*each) if each else set()
 
     def beyond(self, policy: Policy) -> list[Policy]:
@@ -49,7 +52,7 @@ class Coverage:
     def _covering(self, half: Policy, besides: int = 0) -> int | None:
         own = _key(half)
         best: int | None = None
-        for key in _as_wide(half):
+        for key in _as_wide(half, self._subjects):
             for number in self._first.get(key, ()):
                 if number != besides and not (key == own and number > besides > 0) and (best is None or number < best):
                     best = number
@@ -91,8 +94,8 @@ def _key(half: Policy) -> _Key:
     return (half.user, group, str(half.readonly), half.namespace, half.api_group, half.resource, half.non_resource_path)
 
 
-def _as_wide(half: Policy) -> Iterator[_Key]:
-    """The keys of all policies that allow at least as much, itself among them."""
+def _as_wide(half: Policy, subjects: AbstractSet[tuple[str, str]]) -> Iterator[_Key]:
+    """The keys of all policies for one of these subjects that allow at least as much, itself among them."""
     readings = ("False", "True") if half.readonly else ("False",)
     if half.non_resource_path:
         what: Iterable[_Key] = (("", "", "", path) for path in _wider_paths(half.non_resource_path))
@@ -100,7 +103,7 @@ def _as_wide(half: Policy) -> Iterator[_Key]:
         places = product({half.namespace, ALL}, {half.api_group, ALL}, {half.resource, ALL})
         what = ((*place, "") for place in places)
     whats = tuple(what)
-    for (user, group), reading in product(_as_many(half.user, half.group), readings):
+    for (user, group), reading in product(_as_many(half.user, half.group) & subjects, readings):
         for one in whats:
             yield (user, group, reading, *one)
 
