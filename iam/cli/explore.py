@@ -74,16 +74,23 @@ def why(state: State, /, user: str, verb: str, resource: str, name: str, namespa
     """May this user do this: by what, or why not and what would help?"""
     wanted = in_words(verb, resource, name, namespace)
     with _view(state, given) as (ours, view):
-        answer = rows.may(ours.explorer.may(view, user, wanted))
-    if state.as_json:
-        click.echo(json.dumps(answer, ensure_ascii=False))
-        return
-    click.echo(f"{'yes' if answer['allowed'] else 'no'}{' - ' + answer['reason'] if answer['reason'] else ''}")
-    for title in ("through", "nearest", "roles_that_do_not_exist", "roles_that_would_allow"):
-        if answer[title]:
-            click.echo(f"\n{title.replace('_', ' ').capitalize()}:")
-            found = answer[title]
-            _show(state, given, [{"role": one} for one in found] if isinstance(found[0], str) else found)
+        answer = ours.explorer.may(view, user, wanted)
+        if state.as_json:
+            click.echo(json.dumps(rows.may(answer), ensure_ascii=False))
+        elif given["as_csv"]:
+            click.echo(csv_text(rows.may_in_lines(answer)), nl=False)
+        else:
+            _tell(state, rows.may_in_lines(answer), answer.decision.reason)
+
+
+def _tell(state: State, facts: Sequence[rows.Row], reason: str) -> None:
+    """Yes or no, and a table a kind of fact."""
+    click.echo(f"{facts[0]['allowed']}{' - ' + reason if reason else ''}")
+    for title in dict.fromkeys(fact["fact"] for fact in facts if fact["role"]):
+        click.echo(f"\n{title.capitalize()}:")
+        found = [fact for fact in facts if fact["fact"] == title]
+        columns = [name for name in found[0] if name not in {"allowed", "fact", *_TOO_WIDE} and any(fact[name] for fact in found)]
+        state.show([{name: fact[name] for name in columns} for fact in found])
 
 
 @click.command("namespaces")

@@ -23,6 +23,8 @@ from iam.kube.requests import Request
 
 PROBE_USERNAME = "kube-iam-probe"
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_USER_FACING_ROLES = Path(__file__).with_name("user_facing_roles.json")
+"""https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles, as Kubernetes 1.36 makes them."""
 _log = log.get(__name__)
 
 
@@ -94,6 +96,7 @@ class OfflineConnection:
     def __init__(self, signer: Signer, state_file: Path, instance: str) -> None:
         self.signer = signer
         self.bindings: BindingStore = FileBindingStore(state_file, instance)
+        self._instance = instance
 
     def probe(self, bound_roles: Iterable[RoleRef]) -> ProbeReport:  # noqa: ARG002
         """Always the same."""
@@ -104,8 +107,9 @@ class OfflineConnection:
         return ("default",)
 
     def rbac(self) -> list[dict[str, Any]]:
-        """What the file holds; the roles themselves are the cluster's own."""
-        return [binding.manifest("") for binding in self.bindings.owned().values()]
+        """What the file holds, and the roles that every cluster has for people."""
+        bindings = [binding.manifest(self._instance) for binding in self.bindings.owned().values()]
+        return [*json.loads(_USER_FACING_ROLES.read_text("utf-8")), *bindings]
 
     def allows(self, request: Request) -> bool:  # noqa: ARG002
         """Nothing decides there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from iam.kube.escalation import Paths
@@ -45,6 +45,20 @@ def may(answer: May) -> Row:
         "roles_that_do_not_exist": [role_of(binding) for binding in answer.dangling],
         "roles_that_would_allow": [f"{role.kind}/{role.name}" for role in answer.would_allow],
     }
+
+
+def may_in_lines(answer: May) -> list[Row]:
+    """The same, a line a fact: what it is through, what comes close and lacks what, which roles would help."""
+    nothing = dict.fromkeys(("namespace", "role", "binding", "subject", "group", "mapping", "rule"), "")
+    facts: list[tuple[str, Row, Sequence[str]]] = [
+        *(("through", {**_ground(ground), "rule": rule(ground.way.rule)}, ()) for ground in answer.grounds),
+        *(("nearest", {**_ground(ground), "rule": rule(ground.way.rule)}, missing) for ground, missing in answer.nearest),
+        *(("role does not exist", {"role": role_of(binding), "namespace": binding.namespace}, ()) for binding in answer.dangling),
+        *(("role would allow", {"role": f"{role.kind}/{role.name}", "namespace": role.namespace}, ()) for role in answer.would_allow),
+    ]
+    allowed = {"allowed": "yes" if answer.decision.allowed else "no"}
+    found = [{**allowed, "fact": fact, **nothing, **row, "missing": list(missing)} for fact, row, missing in facts]
+    return found or [{**allowed, "fact": answer.decision.reason, **nothing, "missing": []}]
 
 
 def compare(difference: Difference) -> list[Row]:

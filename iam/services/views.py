@@ -8,14 +8,16 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import Literal
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import joinedload
 
-from iam.errors import Invalid
+from iam.errors import Invalid, NotFound
 from iam.kube.authorizer import Snapshot
 from iam.kube.bindings import Binding, Entitlement, Subject, compile_bindings
 from iam.kube.explorer import Asker, Way
+from iam.kube.names import group_name
 from iam.kube.rbac import read_binding
 from iam.kube.requests import with_implied_groups
 from iam.models import Cluster, Group, Membership, Person, db
@@ -27,6 +29,11 @@ from iam.services.memberships import counting
 from iam.services.snapshots import Snapshots
 
 GROUP = "group:"
+_ADDING = {
+    "group": "adding_group", "role_kind": "adding_kind", "role_name": "adding_role", "namespaces": "adding_namespaces",
+    "subject_kind": "adding_as",
+}
+"""What a mapping's fields are called in a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class Ground:
     group: str = ""
     """The directory group whose mapping is behind it; empty where nothing of ours is."""
     mapping_id: str = ""
+    is_ours: bool = False
+    """Whether this installation keeps the binding."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +111,14 @@ class View:
         return [Someone(*row) for row in rows]
 
     def _groups_learned(self, *conditions: ColumnElement[bool]) -> Mapping[str, Sequence[str]]:
-        learned = select(StoredMapping.group_id).where(StoredMapping.cluster_id == self.cluster.id, StoredMapping.subject_kind == "Group")
+        learned: ColumnElement[bool] = Group.id.in_(
+            select(StoredMapping.group_id).where(StoredMapping.cluster_id == self.cluster.id, StoredMapping.subject_kind == "Group")
+        )
+        adding = self.standpoint.adding
+        if adding and adding.subject_kind == "Group":
+            learned = or_(learned, and_(Group.directory == adding.group.strip().partition(":")[0], Group.name == _name_of(adding)))
         rows = db.session.execute(
-            select(Membership.person_id, Group.name).join(Group, Group.id == Membership.group_id).where(Group.id.in_(learned), *conditions)
+            select(Membership.person_id, Group.name).join(Group, Group.id == Membership.group_id).where(learned, *conditions)
         )
         groups: dict[str, list[str]] = defaultdict(list)
         for person_id, name in rows:
@@ -130,16 +144,26 @@ class View:
 
     def _grounds_of(self, someone: Someone | None, way: Way, groups_of: Mapping[str, set[str]]) -> list[Ground]:
         kind, _, name = way.binding.role
-        mappings = self._mappings.get((kind, name), ()) if way.binding.instance == self.world.settings.instance else ()
+        if way.binding.instance != self.world.settings.instance:
+            return [Ground(way)]
+        mappings = self._mappings.get((kind, name), ())
         groups = groups_of[someone.id] if someone else set()
-        found = [Ground(way, one.group.reference, one.id) for one in mappings if _leads_to(one, way, groups)]
-        return found or [Ground(way)]
+        found = [Ground(way, one.group.reference, one.id, is_ours=True) for one in mappings if _leads_to(one, way, groups)]
+        return found or [Ground(way, self._imagined(way), is_ours=True)]
+
+    def _imagined(self, way: Way) -> str:
+        """The group of the mapping that is only thought of, where nothing that is saved explains this."""
+        adding, (kind, _, name) = self.standpoint.adding, way.binding.role
+        if adding is None or (adding.role_kind, adding.role_name, adding.subject_kind) != (kind, name, way.subject_kind):
+            return ""
+        scopes = adding.namespaces or ("",)
+        return adding.group.strip() if way.binding.namespace in scopes else ""
 
     @cached_property
     def _mappings(self) -> Mapping[tuple[str, str], Sequence[StoredMapping]]:
         query = select(StoredMapping).where(StoredMapping.cluster_id == self.cluster.id).options(joinedload(StoredMapping.group))
         by_role: dict[tuple[str, str], list[StoredMapping]] = defaultdict(list)
-        for mapping in db.session.scalars(query):
+        for mapping in db.session.scalars(query.where(StoredMapping.id != self.standpoint.removing)):
             by_role[mapping.role_kind, mapping.role_name].append(mapping)
         return by_role
 
@@ -171,22 +195,36 @@ class Views:
         return View(cluster, snapshot, reading.at, standpoint, self._world)
 
     def _entitlements(self, actor: Actor, cluster: Cluster, standpoint: Standpoint) -> Iterable[Entitlement]:
-        for entitlement in self._access.entitlements(cluster.id):
-            if not standpoint.removing or entitlement.because != f"mapping:{standpoint.removing}":
-                yield entitlement
-        command = standpoint.adding
-        if command is None:
-            return
+        removed = f"mapping:{self._removed(cluster, standpoint.removing)}"
+        yield from (entitlement for entitlement in self._access.entitlements(cluster.id) if entitlement.because != removed)
+        if standpoint.adding:
+            yield from self._added(actor, cluster, standpoint.adding)
+
+    def _removed(self, cluster: Cluster, mapping_id: str) -> str:
+        mapping = db.session.get(StoredMapping, mapping_id) if mapping_id else None
+        if mapping_id and (mapping is None or mapping.cluster_id != cluster.id):
+            raise NotFound("There is no such mapping.", field="removing")
+        return mapping_id
+
+    def _added(self, actor: Actor, cluster: Cluster, command: NewMapping) -> Iterable[Entitlement]:
+        """What a mapping would give, checked as if it were saved."""
         if command.cluster != cluster.name:
-            raise Invalid("The mapping is for another cluster than the one asked about.", field="adding")
-        role = role_ref(command.role_kind, command.role_name)
-        if command.subject_kind == "Group":
-            names = [command.group.partition(":")[2]]
-        else:
-            names = [person.username for person in self._access.members(actor, command)]
+            raise Invalid("The mapping is for another cluster than the one asked about.", field="adding_group")
+        try:
+            members = self._access.members(actor, command)
+        except Invalid as problem:
+            problem.field = _ADDING.get(problem.field or "", problem.field)
+            raise
+        names = [_name_of(command)] if command.subject_kind == "Group" else [person.username for person in members]
+        kind: Literal["User", "Group"] = "Group" if command.subject_kind == "Group" else "User"
         for name in names:
             for namespace in command.namespaces or (None,):
-                yield Entitlement(Subject("Group" if command.subject_kind == "Group" else "User", name), role, namespace, "mapping:new")
+                yield Entitlement(Subject(kind, name), role_ref(command.role_kind, command.role_name), namespace, "mapping:new")
+
+
+def _name_of(command: NewMapping) -> str:
+    """The group without its directory."""
+    return group_name(command.group.strip().partition(":")[2])
 
 
 def _after(snapshot: Snapshot, desired: Iterable[Binding], instance: str) -> Snapshot:

@@ -27,6 +27,11 @@ from iam.web.visitors import actor, login_required
 
 pages = Blueprint("explorer", __name__, url_prefix="/explorer")
 PAGE = 100
+ASKED = frozenset({
+    "cluster", "user", "first", "second", "verb", "resource", "name", "namespace", "anywhere", "of_kubernetes", "q", "page", "when", "anew",
+    "adding_group", "adding_kind", "adding_role", "adding_namespaces", "adding_as", "removing",
+})
+"""What an address may say; nothing else goes into the next one."""
 SHOWN_CLIMBS = 200
 QUESTIONS = {
     "explorer.what_can": _later("What can they do?"), "explorer.why": _later("May they? Why not?"),
@@ -107,7 +112,8 @@ def why() -> AnyResponse:
 
     def answer(view: View) -> Answer:
         found = services.current().explorer.may(view, _user(), _wanted())
-        return Answer([rows.may(found)], {"answer": found, "grounds": [(ground, ()) for ground in found.grounds]})
+        in_rows = [rows.may(found)] if request.args.get("format") == "json" else rows.may_in_lines(found)
+        return Answer(in_rows, {"answer": found, "grounds": [(ground, ()) for ground in found.grounds]})
 
     return _page("explorer/why.html", ("user", "verb", "resource"), answer)
 
@@ -161,7 +167,7 @@ def _page(template: str, needed: Sequence[str], answer: Callable[[View], Answer]
     clusters = ours.explorer.clusters(me, about_oneself="user" in needed)
     cluster = request.args.get("cluster", "") or (clusters[0].name if len(clusters) == 1 else "")
     is_looking = me.has(*LOOKING)
-    given = {**request.args, **({} if is_looking else {"user": me.name})}
+    given = {name: value for name, value in request.args.items() if name in ASKED} | ({} if is_looking else {"user": me.name})
     shows: dict[str, Any] = {}
     view, error, wrong, status = None, "", "", 200
     is_asked = bool(cluster) and all(given.get(name, "").strip() for name in needed)
@@ -178,7 +184,7 @@ def _page(template: str, needed: Sequence[str], answer: Callable[[View], Answer]
         except Problem as problem:
             view, error, wrong, status = None, translated(problem), problem.field or "", problem.status
     page = render_template(
-        template, given=given, carried=_carried(cluster), carried_on={name: value for name, value in given.items() if name != "page"},
+        template, given=given, carried=_carried(cluster), carried_on={name: given[name] for name in given if name not in {"page", "anew"}},
         clusters=clusters, options=[(one.name, one.label) for one in clusters], cluster=cluster, view=view, error=error, wrong=wrong,
         users=[person.username for person in ours.people.known(me)] if is_looking else [],
         questions={endpoint: QUESTIONS[endpoint] for endpoint in (QUESTIONS if is_looking else ABOUT_ONESELF)}, is_looking=is_looking,

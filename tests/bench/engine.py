@@ -26,7 +26,7 @@ from iam.kube.rbac import RoleBinding
 from iam.kube.requests import Decision, Request, from_review
 
 FEW, MANY, OVER_THERE = 10, 50_000, 2_000
-"""Bindings. A real API server takes about 300 new ones a second, so it gets fewer."""
+"""Bindings. A real API server walks all of them for each review, so it gets fewer."""
 LINES = 100_000
 ROUNDS, CALLS = 30, 4_000
 REVIEWS, CONNECTIONS = 3_000, 8

@@ -30,7 +30,24 @@ EXPLORER = {
     "a question about no cluster": ("ada", "/explorer/paths?cluster=nowhere"),
 }
 """What there is without a cluster that answers; test_explorer_pages.py looks at answers."""
-PLACES = ELSEWHERE | EXPLORER
+POLICIES = {
+    "policies": ("ada", "/policies"),
+    "new policy": ("ada", "/policies/new"),
+    "policy": ("ada", "/policies/base"),
+    "policy for an auditor": ("aude", "/policies/base"),
+    "no such line": ("ada", "/policies/base?q=nothing"),
+    "policy as text": ("ada", "/policies/base/text"),
+    "new line": ("ada", "/policies/base/line"),
+    "line": ("ada", "/policies/base/line?line=3"),
+    "policy, what changed": ("ada", "/policies/base/difference"),
+    "policy, simulated": ("ada", "/policies/base/simulate"),
+    "policy, an answer": ("ada", "/policies/base/simulate?user=erin&verb=get&resource=pods&namespace=shop"),
+    "policy, a question that is none": ("ada", "/policies/base/simulate?user=erin"),
+    "policy as RBAC": ("ada", "/policies/base/rbac"),
+    "policy to publish": ("ada", "/policies/base/publish"),
+    "policy's settings": ("ada", "/policies/base/settings"),
+}
+PLACES = ELSEWHERE | EXPLORER | POLICIES
 NOT_PAGES = {"login.start", "login.finish", "home.static", "clusters.manifest"}
 """They redirect, or answer with something else than HTML."""
 

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 from fixtures.crowd import MANY, long
+from fixtures.house import line
 from fixtures.live import Live
 from fixtures.visits import PLACES as ELSEWHERE
 from fixtures.visits import Visits, follow, unfold
 from playwright.sync_api import Page
 from rigs.chromium import Chromium
+
+from iam.services.policies import NewPolicy
 
 PHONE = 390
 OVERHANG = """() => [...document.querySelectorAll('main *, header *, footer *')]
@@ -29,7 +32,24 @@ EXPLORER = {
     "a question about no cluster": ("ada", f"/explorer/paths?cluster={long('nowhere', 63)}&user={long('u', 200)}"),
 }
 """What there is without a cluster that answers; test_explorer_pages.py looks at answers."""
-PLACES = ELSEWHERE | EXPLORER
+POLICIES = {
+    "policies": ("ada", "/policies"),
+    "new policy": ("ada", "/policies/new"),
+    "policy": ("ada", "/policies/base"),
+    "policy for an auditor": ("aude", "/policies/base"),
+    "no such line": ("ada", "/policies/base?q=nothing"),
+    "policy as text": ("ada", "/policies/base/text"),
+    "new line": ("ada", "/policies/base/line"),
+    "line": ("ada", "/policies/base/line?line=3"),
+    "policy, what changed": ("ada", "/policies/base/difference"),
+    "policy, simulated": ("ada", "/policies/base/simulate"),
+    "policy, an answer": ("ada", "/policies/base/simulate?user=erin&verb=get&resource=pods&namespace=shop"),
+    "policy, a question that is none": ("ada", "/policies/base/simulate?user=erin"),
+    "policy as RBAC": ("ada", "/policies/base/rbac"),
+    "policy to publish": ("ada", "/policies/base/publish"),
+    "policy's settings": ("ada", "/policies/base/settings"),
+}
+PLACES = ELSEWHERE | EXPLORER | POLICIES
 PEOPLE_HERE = {"", "ada"}
 """Who lives in the empty house."""
 
@@ -130,3 +150,35 @@ def test_long_lists_come_in_pages(phones: Phones, live_and_crowded: Live) -> Non
     assert page.locator("tbody tr").count() == 100
     follow(page.get_by_role("link", name="Older"))
     assert page.locator("tbody tr").count() == 100
+
+
+@pytest.fixture(scope="module")
+def long_policy(live_and_crowded: Live) -> str:
+    """A thousand lines of the longest names, two versions of them, nothing published."""
+    name, product = long("long", 63).lower(), live_and_crowded.product
+    lines = [
+        line(user=long(f"u{number}", 200), namespace=long(f"n{number}", 63).lower(), resource=long("r", 253), apiGroup=long("g", 253))
+        for number in range(MANY)
+    ]
+    with product.app.app_context():
+        command = NewPolicy(name, "".join(lines), long("because", 500), "demo", long("owner", 255))
+        product.services.policies.create(product.operator, command)
+        product.services.policies.save(product.operator, name, "".join([f"# {long('comment', 2000)}\n", *lines[1:]]), long("w", 500), 1)
+    return name
+
+
+@pytest.mark.parametrize("path", [
+    "", "/text", "/line", "/line?line=3", "/difference", f"/simulate?user={long('u', 200)}&verb=get&resource={long('r', 253)}", "/rbac",
+    "/publish", "/settings", "?page=7",
+])  # fmt: skip
+def test_a_policy_of_the_longest_names_fits_a_phone(phones: Phones, live_and_crowded: Live, long_policy: str, path: str) -> None:
+    page = phones.open(live_and_crowded, "ada", f"/policies/{long_policy}{path}")
+    assert page.get_by_role("link", name=long_policy).count() + page.get_by_role("heading", name=long_policy).count()
+    unfold(page)
+    assert overhang(page) == []
+
+
+def test_many_policies_fit_a_phone(phones: Phones, live_and_crowded: Live, long_policy: str) -> None:
+    page = phones.open(live_and_crowded, "ada", "/policies")
+    assert page.get_by_role("link", name=long_policy).is_visible()
+    assert overhang(page) == []

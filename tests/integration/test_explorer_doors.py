@@ -289,8 +289,9 @@ class TestOfflineCluster:
     def test_what_was_reconciled_is_ours(self, ready: Product) -> None:
         ready.logged_in("erin")
         ready.work()
-        (row,) = ready.api("GET", "/clusters/prod/access/what-can?user=erin", ready.token("ada", "read")).get_json()["items"]
-        assert (row["namespace"], row["role"], row["group"]) == ("shop", "ClusterRole/edit", "local:engineers")
+        rows = ready.api("GET", "/clusters/prod/access/what-can?user=erin", ready.token("ada", "read")).get_json()["items"]
+        assert {(row["namespace"], row["role"], row["group"]) for row in rows} == {("shop", "ClusterRole/edit", "local:engineers")}
+        assert "deployments" in {resource for row in rows for resource in row["resources"]}
 
     def test_what_is_to_go_is_not_planned(self, ready: Product) -> None:
         ready.logged_in("erin")
