@@ -63,7 +63,7 @@ def halves(policy: Policy) -> Iterator[Policy]:
     """What it says of resources and what it says of paths: each of them counts by itself."""
     if policy.user or policy.group:
         if policy.resource:
-            yield replace(policy, non_resource_path="")
+            yield replace(policy, non_resource_path="") if policy.non_resource_path else policy
         if policy.non_resource_path:
             yield Policy(policy.user, policy.group, policy.readonly, non_resource_path=_normal(policy.non_resource_path))
 

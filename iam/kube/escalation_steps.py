@@ -10,25 +10,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import product
 
 from iam.kube.authorizer import Snapshot
 from iam.kube.bindings import RBAC_GROUP
+from iam.kube.escalation_rights import (
+    CERTIFICATES,
+    CLIENT_SIGNER,
+    changes_own_role,
+    enters_pods,
+    kinds_of_steps,
+    makes_roles,
+    may,
+    names_for,
+    permission,
+    reads_secrets,
+    runs_pods,
+    ways_to_change_requests,
+)
 from iam.kube.explorer import EVERYTHING, Asker, Key, Powers
-from iam.kube.rbac import PolicyRule, Role
+from iam.kube.rbac import Role, RoleKey
 from iam.kube.requests import MASTERS, SERVICE_ACCOUNT, Request, service_account_user
 
-_CERTIFICATES = "certificates.k8s.io"
-_CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
-_ADMISSION = "admissionregistration.k8s.io"
-_WEBHOOKS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
-_CHANGE = ("create", "update", "patch")
 _COMMON = ("system:service-account-issuer-discovery",)
 """Kubernetes' own roles for every service account: reading public keys is no gain."""
-_WORKLOADS = (
-    ("", "pods"), ("", "replicationcontrollers"), ("apps", "deployments"), ("apps", "daemonsets"), ("apps", "replicasets"),
-    ("apps", "statefulsets"), ("batch", "jobs"), ("batch", "cronjobs"),
-)
 
 
 class Means(StrEnum):
@@ -83,13 +87,16 @@ class Steps:
         self._namespaces = sorted({key[0] for key in snapshot.bindings} | {key[1] for key in snapshot.roles} - {""})
         self._accounts = _accounts(snapshot, self._namespaces)
         self.common = Powers({"": [role for role in snapshot.roles.values() if role.name in _COMMON and not role.namespace]})
+        self._counting: dict[RoleKey, bool] = {}
+        self._escalating: set[RoleKey] = set()
         self._known: dict[tuple[str, Key], list[Found]] = {}
         self._elsewhere: dict[Key, dict[str, list[Found]]] = {}
 
     def of(self, powers: Powers) -> Iterator[Found]:
         """All steps, those of the whole cluster first: who reaches everything at once need not take the long way."""
+        powers = self._that_count(powers)
         yield from self._at("", powers)
-        if any(_may(powers, "impersonate", "", "serviceaccounts", scope) for scope in powers.scopes):
+        if any(may(powers, "impersonate", "", "serviceaccounts", scope) for scope in powers.scopes):
             yield from self._impersonate_groups(powers)
         for namespace in powers.scopes:
             if namespace:
@@ -97,6 +104,21 @@ class Steps:
         for namespace, found in self._from_cluster_roles(powers.within("")).items():
             if namespace not in powers.scopes:
                 yield from found
+
+    def _that_count(self, powers: Powers) -> Powers:
+        """Without the roles that belong to no step at all, as most do; who may escalate may do so with any role."""
+        counting = {scope: [role for role in roles if self._counts(role)] for scope, roles in powers.scopes.items()}
+        if any(role.key in self._escalating for roles in counting.values() for role in roles):
+            return powers
+        return Powers({scope: roles for scope, roles in counting.items() if roles})
+
+    def _counts(self, role: Role) -> bool:
+        if role.key not in self._counting:
+            verbs = kinds_of_steps(role)
+            self._counting[role.key] = bool(verbs)
+            if "escalate" in verbs:
+                self._escalating.add(role.key)
+        return self._counting[role.key]
 
     def _from_cluster_roles(self, powers: Powers) -> dict[str, list[Found]]:
         """What cluster-wide roles alone make possible in each namespace."""
@@ -107,12 +129,12 @@ class Steps:
 
     def _at(self, namespace: str, powers: Powers) -> list[Found]:
         here = powers.within(namespace)
-        if (namespace, here.key) not in self._known:
+        if here.scopes and (namespace, here.key) not in self._known:
             held = here | self.common
             found = self._in_namespace(here, namespace) if namespace else self._in_cluster(here)
             more = ((means, thanks_to, [one for one in targets if one[1].exceed(held)]) for means, thanks_to, targets in found)
             self._known[namespace, here.key] = [one for one in more if one[2]]
-        return self._known[namespace, here.key]
+        return self._known[namespace, here.key] if here.scopes else []
 
     def _in_cluster(self, powers: Powers) -> Iterator[Found]:
         yield from self._whole_cluster(powers)
@@ -122,13 +144,13 @@ class Steps:
 
     def _whole_cluster(self, powers: Powers) -> Iterator[Found]:
         everything = [(ALL_OF_IT, Powers({"": [EVERYTHING]}))]
-        if _changes_own_role(powers):
-            yield Means.ESCALATE, _permission("escalate", RBAC_GROUP, "clusterroles"), everything
-        for permission in _admission(powers):
-            yield Means.CHANGE_WEBHOOKS, permission, everything
+        if changes_own_role(powers):
+            yield Means.ESCALATE, permission("escalate", RBAC_GROUP, "clusterroles"), everything
+        for thanks_to in ways_to_change_requests(powers):
+            yield Means.CHANGE_WEBHOOKS, thanks_to, everything
         for verb, resource in (("get", "nodes/proxy"), ("create", "nodes/proxy"), ("create", "persistentvolumes")):
-            if _may(powers, verb, "", resource):  # a hostPath volume reads and writes the nodes' disks
-                yield Means.REACH_NODES, _permission(verb, "", resource), everything
+            if may(powers, verb, "", resource):  # a hostPath volume reads and writes the nodes' disks
+                yield Means.REACH_NODES, permission(verb, "", resource), everything
 
     def _bind(self, powers: Powers, namespace: str = "") -> Iterator[Found]:
         found = list(self._bindable(powers, namespace))
@@ -136,62 +158,63 @@ class Steps:
         for role in [whole] if whole else found:
             gained = Powers({namespace: [role]})
             node = ALL_OF_IT if gained.are_unlimited else Node(NodeKind.ROLE, f"{role.kind}/{role.name}", namespace)
-            yield Means.BIND, _permission("bind", RBAC_GROUP, f"{role.kind.lower()}s", namespace, role.name), [(node, gained)]
+            yield Means.BIND, permission("bind", RBAC_GROUP, f"{role.kind.lower()}s", namespace, role.name), [(node, gained)]
 
     def _bindable(self, powers: Powers, namespace: str) -> Iterator[Role]:
         """Roles to which they may add themselves: by a new binding, or in one that is there (whose role cannot be changed)."""
         resource = "rolebindings" if namespace else "clusterrolebindings"
-        if _may(powers, "create", RBAC_GROUP, resource, namespace):
+        if may(powers, "create", RBAC_GROUP, resource, namespace):
             joined = set(self._snapshot.roles)
         else:
-            changed = [_names(powers, verb, RBAC_GROUP, resource, namespace) for verb in ("update", "patch")]
+            changed = [names_for(powers, verb, RBAC_GROUP, resource, namespace) for verb in ("update", "patch")]
             found = self._snapshot.bindings.values() if any(names.some for names in changed) else ()
             joined = {one.role for one in found if one.namespace == namespace and any(names.has(one.name) for names in changed)}
-        for key in joined:
-            role = self._snapshot.roles.get(key)
-            is_here = role is not None and role.namespace in {"", namespace}
-            if role and is_here and powers.cover(_permission("bind", RBAC_GROUP, f"{role.kind.lower()}s", namespace, role.name)):
+        for role in self._snapshot.roles.values() if joined else ():
+            is_here = role.key in joined and role.namespace in {"", namespace}
+            if is_here and powers.cover(permission("bind", RBAC_GROUP, f"{role.kind.lower()}s", namespace, role.name)):
                 yield role
 
     def _impersonate(self, powers: Powers) -> Iterator[Found]:
-        users = _names(powers, "impersonate", "", "users")
+        users = names_for(powers, "impersonate", "", "users")
         if users.some:
             yield from self._impersonate_groups(powers)
-            yield Means.IMPERSONATE, _permission("impersonate", "", "users"), _chosen(self._users, users.has)
+            yield Means.IMPERSONATE, permission("impersonate", "", "users"), _chosen(self._users, users.has)
 
     def _impersonate_groups(self, powers: Powers) -> Iterator[Found]:
         """The API server takes groups only beside a user or a service account."""
-        groups = _names(powers, "impersonate", "", "groups")
+        groups = names_for(powers, "impersonate", "", "groups")
         if groups.has(MASTERS):
-            permission = _permission("impersonate", "", "groups", name="" if groups.everyone else MASTERS)
-            yield Means.IMPERSONATE, permission, [(ALL_OF_IT, Powers({"": [EVERYTHING]}))]
+            thanks_to = permission("impersonate", "", "groups", name="" if groups.everyone else MASTERS)
+            yield Means.IMPERSONATE, thanks_to, [(ALL_OF_IT, Powers({"": [EVERYTHING]}))]
         if groups.some:
-            yield Means.IMPERSONATE, _permission("impersonate", "", "groups"), _chosen(self._groups, groups.has)
+            yield Means.IMPERSONATE, permission("impersonate", "", "groups"), _chosen(self._groups, groups.has)
 
     def _approve(self, powers: Powers) -> Iterator[Found]:
         """A client certificate for any name; only ``system:masters`` is refused (CertificateSubjectRestriction admission)."""
-        signers = (_CLIENT_SIGNER, "kubernetes.io/*")
-        signs = any(powers.cover(_permission("approve", _CERTIFICATES, "signers", name=name)) for name in signers)
-        approves = any(_may(powers, verb, _CERTIFICATES, "certificatesigningrequests/approval") for verb in ("update", "patch"))
-        if signs and approves and _may(powers, "create", _CERTIFICATES, "certificatesigningrequests"):
+        signers = (CLIENT_SIGNER, "kubernetes.io/*")
+        signs = any(powers.cover(permission("approve", CERTIFICATES, "signers", name=name)) for name in signers)
+        approves = any(may(powers, verb, CERTIFICATES, "certificatesigningrequests/approval") for verb in ("update", "patch"))
+        if signs and approves and may(powers, "create", CERTIFICATES, "certificatesigningrequests"):
             accounts = [account for found in self._accounts.values() for account in found]
             names = [*_chosen(self._groups, lambda name: name != MASTERS), *self._users, *accounts]
-            yield Means.APPROVE_CSRS, _permission("approve", _CERTIFICATES, "signers", name=_CLIENT_SIGNER), _distinct(names)
+            yield Means.APPROVE_CSRS, permission("approve", CERTIFICATES, "signers", name=CLIENT_SIGNER), _distinct(names)
 
     def _in_namespace(self, powers: Powers, namespace: str) -> Iterator[Found]:
         yield from self._bind(powers, namespace)
-        if _changes_own_role(powers, namespace) or _makes_roles(powers, namespace):
+        if changes_own_role(powers, namespace) or makes_roles(powers, namespace):
             node = Node(NodeKind.NAMESPACE, namespace, namespace)
-            yield Means.ESCALATE, _permission("escalate", RBAC_GROUP, "roles", namespace), [(node, Powers({namespace: [EVERYTHING]}))]
+            yield Means.ESCALATE, permission("escalate", RBAC_GROUP, "roles", namespace), [(node, Powers({namespace: [EVERYTHING]}))]
         accounts = self._accounts.get(namespace, [])
-        for means, permission in _ways_into_accounts(powers, namespace):
-            yield means, permission, _distinct(accounts)
+        for means, way in ((Means.RUN_PODS, runs_pods), (Means.ENTER_PODS, enters_pods), (Means.READ_TOKENS, reads_secrets)):
+            thanks_to = way(powers, namespace)
+            if thanks_to:
+                yield means, thanks_to, _distinct(accounts)
         create, become = (Means.CREATE_TOKENS, "create", "serviceaccounts/token"), (Means.IMPERSONATE, "impersonate", "serviceaccounts")
         for means, verb, resource in (create, become):
-            named = _names(powers, verb, "", resource, namespace)
+            named = names_for(powers, verb, "", resource, namespace)
             if named.some:
                 chosen = [account for account in accounts if named.has(account[0].name.partition("/")[2])]
-                yield means, _permission(verb, "", resource, namespace), _distinct(chosen)
+                yield means, permission(verb, "", resource, namespace), _distinct(chosen)
 
 
 def _chosen(targets: Iterable[Target], wanted: Callable[[str], bool]) -> list[Target]:
@@ -213,48 +236,6 @@ def node_of(asker: Asker) -> Node:
     if asker.user.startswith(SERVICE_ACCOUNT):
         return _account_node(asker.user)
     return Node(NodeKind.USER, asker.user) if asker.user else Node(NodeKind.GROUP, asker.groups[0])
-
-
-def _ways_into_accounts(powers: Powers, namespace: str) -> Iterator[tuple[Means, Request]]:
-    run = [(verb, group, resource) for (group, resource), verb in product(_WORKLOADS, _CHANGE)]
-    run.remove(("update", "", "pods"))  # a pod's service account cannot be changed
-    run.remove(("patch", "", "pods"))
-    enter = [(verb, "", f"pods/{one}") for verb, one in product(("get", "create"), ("exec", "attach"))]
-    enter += [(verb, "", "pods/ephemeralcontainers") for verb in ("update", "patch")]
-    read = [(verb, "", "secrets") for verb in ("get", "list", "watch")]
-    for means, rights in ((Means.RUN_PODS, run), (Means.ENTER_PODS, enter), (Means.READ_TOKENS, read)):
-        for verb, group, resource in rights:
-            if _may(powers, verb, group, resource, namespace):
-                yield means, _permission(verb, group, resource, namespace)
-                break
-
-
-def _admission(powers: Powers) -> Iterator[Request]:
-    """Ways to see and change every request: webhooks, or policies that mutate (a new one works only with a binding)."""
-    for verb, resource in product(_CHANGE, _WEBHOOKS):
-        if _may(powers, verb, _ADMISSION, resource):
-            yield _permission(verb, _ADMISSION, resource)
-    policies, bindings = "mutatingadmissionpolicies", "mutatingadmissionpolicybindings"
-    for verb in _CHANGE:
-        if _may(powers, verb, _ADMISSION, policies) and (verb != "create" or _may(powers, verb, _ADMISSION, bindings)):
-            yield _permission(verb, _ADMISSION, policies)
-
-
-def _changes_own_role(powers: Powers, namespace: str = "") -> bool:
-    """Whether a role that they hold there can be rewritten to hold more."""
-    resource = "roles" if namespace else "clusterroles"
-    held = (role for role in powers.scopes.get(namespace, ()) if role.namespace == namespace)
-
-    def may(verb: str, role: Role) -> bool:
-        return powers.cover(_permission(verb, RBAC_GROUP, resource, namespace, role.name))
-
-    return any(may("escalate", role) and (may("update", role) or may("patch", role)) for role in held)
-
-
-def _makes_roles(powers: Powers, namespace: str) -> bool:
-    """Whether they may write a role with anything in it, and bind it to themselves."""
-    needed = (("create", "roles"), ("escalate", "roles"), ("create", "rolebindings"), ("bind", "roles"))
-    return all(powers.cover(_permission(verb, RBAC_GROUP, resource, namespace)) for verb, resource in needed)
 
 
 def _identities(snapshot: Snapshot, kind: NodeKind, names: Iterable[str]) -> list[Target]:
@@ -283,45 +264,3 @@ def _accounts(snapshot: Snapshot, namespaces: Iterable[str]) -> Mapping[str, lis
 def _account_node(user: str) -> Node:
     namespace, _, name = user.removeprefix(SERVICE_ACCOUNT).partition(":")
     return Node(NodeKind.ACCOUNT, f"{namespace}/{name}", namespace)
-
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """Names that a permission is limited to; ``everyone`` when it is not."""
-
-    everyone: bool
-    names: frozenset[str]
-
-    @property
-    def some(self) -> bool:
-        return self.everyone or bool(self.names)
-
-    def has(self, name: str) -> bool:
-        return self.everyone or name in self.names
-
-
-
-def _names(powers: Powers, verb: str, group: str, resource: str, namespace: str = "") -> _Names:
-    """Which objects a verb is allowed on."""
-    if powers.cover(_permission(verb, group, resource, namespace)):
-        return _Names(everyone=True, names=frozenset())
-    rules: Iterable[PolicyRule] = (
-        rule for scope in {"", namespace} for role in powers.scopes.get(scope, ()) for rule in role.rules if rule.resource_names
-    )
-    limited = {
-        name for rule in rules for name in rule.resource_names
-        if rule.allows(_permission(verb, group, resource, namespace, name))
-    }
-    return _Names(everyone=False, names=frozenset(limited))
-
-
-def _may(powers: Powers, verb: str, group: str, resource: str, namespace: str = "") -> bool:
-    """On any object at all: a right that is limited to names is a right on those. But what is created has no name yet."""
-    if verb == "create" and "/" not in resource:
-        return powers.cover(_permission(verb, group, resource, namespace))
-    return _names(powers, verb, group, resource, namespace).some
-
-
-def _permission(verb: str, group: str, combined: str, namespace: str = "", name: str = "") -> Request:
-    resource, _, subresource = combined.partition("/")
-    return Request("", verb, (), group, resource, subresource, name, namespace)

@@ -54,7 +54,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 """Each with words for the command line and values for the API and the pages."""
 SAYS = {
     "who-can": ("{erin}", "ClusterRole/edit", "local:engineers", "{place}/robot"), "what-can": ("ClusterRole/edit", "local:engineers"),
-    "why": ("no\n", "Roles that would allow", "ClusterRole/cluster-admin"), "namespaces": ("{place}", "ClusterRole/edit"),
+    "why": ("no\n", "Role would allow", "ClusterRole/cluster-admin"), "namespaces": ("{place}", "ClusterRole/edit"),
     "compare": ("first", "both", "configmaps"), "paths": ("ServiceAccount {place}/robot", "run-pods", "create pods in {place}"),
 }  # fmt: skip
 
