@@ -1,8 +1,14 @@
-"""Where templates, migrations and samples are: beside the package in a checkout, inside it in a wheel."""
+"""Where templates, migrations and samples are (beside the package in a checkout, inside it in a wheel); files replaced whole."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from iam.errors import Unavailable
 
 _PACKAGE = Path(__file__).parent
 
@@ -11,3 +17,35 @@ def folder(name: str) -> Path:
     """``templates``, ``migrations`` or ``config``."""
     inside = _PACKAGE / "_data" / name
     return inside if inside.is_dir() else _PACKAGE.parent / name
+
+
+@contextmanager
+def replaced(path: Path, text: str) -> Iterator[Callable[[], None]]:
+    """Ready to replace a file, whole or not at all: the text is on the disk, and the call given puts it in place.
+
+    Without the call nothing is left behind. Readable by all. Raises Unavailable where the disk says no.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as new:
+            fresh = Path(new.name)
+            new.write(text.encode())
+            new.flush()
+            os.fchmod(new.fileno(), 0o644)
+            os.fsync(new.fileno())
+    except OSError as error:
+        raise _refused(path, error) from None
+
+    def put() -> None:
+        try:
+            fresh.replace(path)
+        except OSError as error:
+            raise _refused(path, error) from None
+
+    try:
+        yield put
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _refused(path: Path, error: OSError) -> Unavailable:
+    return Unavailable("%(path)s cannot be written: %(why)s", path=str(path), why=error.strerror or "I/O error")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from flask import Blueprint, request
+from flask import Blueprint
 
 from iam import services
 from iam.api.policy_shapes import (
@@ -33,22 +33,14 @@ from iam.api.policy_shapes import (
     VersionQuery,
 )
 from iam.api.shapes import Done
-from iam.api.spec import actor, answers, load_actor, spec
+from iam.api.spec import POLICIES, actor, answers, load_actor, spec
 from iam.kube.requests import in_words, with_implied_groups
 from iam.models import PolicyFile
 from iam.services import policy_drafts
-from iam.services.policies import MAX_POLICY_BYTES, NewPolicy
+from iam.services.policies import NewPolicy
 from iam.services.policy_drafts import Changes, Draft
 
-routes = Blueprint("api_policies", __name__, url_prefix="/policies")
-
-
-@routes.before_request
-def take_large_bodies() -> None:
-    """A policy may have a hundred thousand lines; the token is looked at before the body is read."""
-    request.max_content_length = MAX_POLICY_BYTES
-
-
+routes = Blueprint(POLICIES, __name__, url_prefix="/policies")
 routes.before_request(load_actor)
 
 
@@ -104,8 +96,7 @@ def generated(name: str, query: VersionQuery) -> GeneratedOut:
 def findings(name: str, query: VersionQuery) -> Findings:
     """What is wrong with it."""
     ours = services.current()
-    file = ours.policies.get(actor(), name)
-    return _findings(ours.policies.stored(actor(), name, query.version), alone=file.is_alone)
+    return _findings(ours.policies.stored(actor(), name, query.version))
 
 
 @routes.post("/lint")
@@ -170,8 +161,7 @@ def publish(name: str, json: PublishIn) -> PublishedOut:
     """Write the newest version where the API server reads it at its next start."""
     publishing = services.current().publishing
     file = publishing.publish(actor(), name, accept=json.accept)
-    path = publishing.standing(actor(), name).path
-    return PublishedOut(file=str(path), digest=file.published_digest, flags=list(publishing.next_steps(file)))
+    return PublishedOut(file=str(publishing.path_of(file)), digest=file.published_digest, flags=list(publishing.next_steps(file)))
 
 
 @routes.post("/<name>/check")
@@ -191,7 +181,7 @@ def _facts(file: PolicyFile) -> dict[str, object]:
     }
 
 
-def _findings(draft: Draft, *, alone: bool) -> Findings:
+def _findings(draft: Draft, *, alone: bool | None = None) -> Findings:
     found = draft.findings(alone=alone)
     return Findings(items=[FindingOut(line=one.line, severity=one.severity, finding=one.code, says=str(one.says)) for one in found])
 

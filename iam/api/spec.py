@@ -14,6 +14,7 @@ from iam import __version__, services
 from iam.errors import Invalid, Unauthenticated
 from iam.services.audit import Event, Target
 from iam.services.base import Actor
+from iam.services.policies import MAX_POLICY_BYTES
 
 
 class ProblemDetails(BaseModel):
@@ -84,6 +85,8 @@ def load_actor() -> None:
             ours.audit.failed(visitor, Event.ACCESS_DENIED, Target("api", request.path), problem)
         raise problem
     g.actor = found
+    if request.blueprint == POLICIES and found.has("administrator", "auditor"):
+        request.max_content_length = MAX_POLICY_BYTES
     _require_json()
 
 
@@ -93,6 +96,8 @@ def _require_json() -> None:
         return
     if not request.is_json:
         raise Invalid("Send JSON, with Content-Type: application/json.")
+    if b"\\u0000" in request.get_data():
+        raise Invalid("There is a NUL character in what was sent.")
     try:
         body = request.get_json()
     except RecursionError:
@@ -103,6 +108,10 @@ def _require_json() -> None:
         json.dumps(body, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # half a surrogate pair, which no database takes
         raise Invalid("There is a character in the body that is none.") from None
+
+
+POLICIES = "api_policies"
+"""Where a body may be large: a policy of a hundred thousand lines, from those who may read and write such."""
 
 
 def actor() -> Actor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,20 +11,18 @@ import click
 
 from iam.cli.session import State, pass_state, read_text
 from iam.errors import Invalid
+from iam.files import replaced
 from iam.kube import manifest_yaml
-from iam.kube.abac import Policy, Reference
+from iam.kube.abac import Policy
 from iam.kube.abac_lint import Severity
 from iam.services import policy_drafts
 from iam.services.policies import NewPolicy
-from iam.services.policy_drafts import Draft, references_in
-from iam.services.publishing import write_whole
-
-SOURCE = "A file, or the name of a stored policy, as NAME or NAME@VERSION."
+from iam.services.policy_drafts import Draft, has_references
 
 
 @click.group()
 def abac() -> None:
-    """ABAC policy files."""
+    """ABAC policy files. A SOURCE is a file, - for standard input, or a stored policy as NAME or NAME@VERSION."""
 
 
 @abac.command("list")
@@ -73,7 +70,8 @@ def generate(state: State, source: str, out: Path | None) -> None:
     with _draft(state, source) as draft:
         draft.require_readable()
         if out:
-            write_whole(out.absolute(), draft.rendered)
+            with replaced(out.absolute(), draft.rendered) as put:
+                put()
             state.say(f"{out}: {len(draft.numbered)} lines.", file=str(out), lines=len(draft.numbered), digest=draft.digest)
         else:
             click.echo(draft.rendered, nl=False)
@@ -87,7 +85,7 @@ def generate(state: State, source: str, out: Path | None) -> None:
 def lint(context: click.Context, state: State, source: str, *, beside_rbac: bool) -> None:
     """What is wrong with it. Ends with exit code 1 when there are errors."""
     with _draft(state, source) as draft:
-        found = draft.findings(alone=not beside_rbac)
+        found = draft.findings(alone=False if beside_rbac else None)
     rows = [{"line": one.line or None, "severity": str(one.severity), "finding": str(one.code), "says": str(one.says)} for one in found]
     state.show(rows, empty="Nothing found.")
     context.exit(1 if any(one.severity == Severity.ERROR for one in found) else 0)
@@ -130,7 +128,7 @@ def publish(state: State, name: str, *, accept: bool) -> None:
     """Write the newest version into abac.folder, where the API server reads it at its next start."""
     with state.services() as (ours, actor):
         file = ours.publishing.publish(actor, name, accept=accept)
-        path, steps = ours.publishing.standing(actor, name).path, ours.publishing.next_steps(file)
+        path, steps = ours.publishing.path_of(file), ours.publishing.next_steps(file)
     state.say(f"{path} is written. Start kube-apiserver anew with {' '.join(steps)}", file=str(path), flags=list(steps))
 
 
@@ -153,9 +151,9 @@ def check(context: click.Context, state: State, name: str) -> None:
 def _draft(state: State, source: str) -> Iterator[Draft]:
     """A file, read without a database unless it names people or groups; else a stored policy."""
     if source == "-" or Path(source).exists() or "/" in source:
-        text = sys.stdin.read() if source == "-" else read_text(Path(source))
-        if not references_in(text):
-            yield policy_drafts.read(text, _nobody, source)
+        text = read_text(Path(source))
+        if not has_references(text):
+            yield policy_drafts.read(text, lambda _: {}, source)
             return
         with state.services() as (ours, actor):
             yield ours.policies.draft(actor, text, source)
@@ -165,10 +163,6 @@ def _draft(state: State, source: str) -> Iterator[Draft]:
         raise Invalid("A version is a number: NAME@3.", field="source")
     with state.services() as (ours, actor):
         yield ours.policies.stored(actor, name, int(number) if number else None)
-
-
-def _nobody(_reference: Reference) -> list[str]:
-    return []
 
 
 def _change(side: str, policy: Policy) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -72,8 +73,11 @@ pass_state = click.pass_obj
 
 
 def read_text(path: Path) -> str:
-    """A file's text as it stands. Raises Invalid, naming it."""
+    """A file's text as it stands, or standard input's for ``-``. Raises Invalid, naming it."""
     try:
+        if str(path) == "-":
+            piped = getattr(sys.stdin, "buffer", None)
+            return bytes(piped.read()).decode("utf-8") if piped else sys.stdin.read()
         return path.read_bytes().decode("utf-8")  # no universal newlines: to the API server a lone CR ends no line
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid("%(path)s cannot be read: %(why)s", field=str(path), path=str(path), why=str(error)) from None

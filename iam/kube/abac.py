@@ -179,6 +179,8 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"{name!r} stands there twice")
         if isinstance(value, str):
             value.encode()
+            if "\0" in value:
+                raise ValueError(f"{name!r} has a NUL in it")
         values[name] = value
     return values
 

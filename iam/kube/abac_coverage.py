@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import product
 
@@ -21,6 +20,8 @@ class Coverage:
     def __init__(self, numbered: Iterable[tuple[int, Policy]]) -> None:
         self._first: dict[_Key, list[int]] = {}
         self._subjects: set[tuple[str, str]] = set()
+        self._prefixes: set[int] = set()
+        """Lengths of paths that end in a star, the star not counted."""
         for number, policy in numbered:
             for half in halves(policy):
                 self._note(_key(half), number)
@@ -28,6 +29,8 @@ class Coverage:
     def _note(self, key: _Key, number: int) -> None:
         """The first two lines of a kind are enough to name one that is not oneself."""
         self._subjects.add((key[0], key[1]))
+        if key[-1].endswith(ALL):
+            self._prefixes.add(len(key[-1]) - 1)
         known = self._first.setdefault(key, [])
         if len(known) < 2 and number not in known:
             known.append(number)
@@ -42,7 +45,7 @@ class Coverage:
 
     def by_one(self, number: int, policy: Policy) -> set[int]:
         """The numbers of lines (of those that are remembered) each of which alone allows all of this one."""
-        each = [{one for key in _as_wide(half, self._subjects) for one in self._first.get(key, ())} - {number} for half in halves(policy)]
+        each = [{one for key in self._as_wide(half) for one in self._first.get(key, ())} - {number} for half in halves(policy)]
         return set.intersection(*each) if each else set()
 
     def beyond(self, policy: Policy) -> list[Policy]:
@@ -52,11 +55,30 @@ class Coverage:
     def _covering(self, half: Policy, besides: int = 0) -> int | None:
         own = _key(half)
         best: int | None = None
-        for key in _as_wide(half, self._subjects):
+        for key in self._as_wide(half):
             for number in self._first.get(key, ()):
                 if number != besides and not (key == own and number > besides > 0) and (best is None or number < best):
                     best = number
         return best
+
+    def _as_wide(self, half: Policy) -> Iterator[_Key]:
+        """The keys of lines there may be that allow at least as much, itself among them."""
+        readings = ("False", "True") if half.readonly else ("False",)
+        for (user, group), reading in product(_as_many(half.user, half.group) & self._subjects, readings):
+            for what in self._wider_paths(half) if half.non_resource_path else _wider_places(half):
+                yield (user, group, reading, *what)
+
+    def _wider_paths(self, half: Policy) -> Iterator[_Key]:
+        path = half.non_resource_path
+        yield ("", "", "", path)
+        for length in self._prefixes:
+            if length <= len(path.rstrip(ALL)):
+                yield ("", "", "", path[:length] + ALL)
+
+
+def _wider_places(half: Policy) -> Iterator[_Key]:
+    for place in product({half.namespace, ALL}, {half.api_group, ALL}, {half.resource, ALL}):
+        yield (*place, "")
 
 
 def halves(policy: Policy) -> Iterator[Policy]:
@@ -94,20 +116,6 @@ def _key(half: Policy) -> _Key:
     return (half.user, group, str(half.readonly), half.namespace, half.api_group, half.resource, half.non_resource_path)
 
 
-def _as_wide(half: Policy, subjects: AbstractSet[tuple[str, str]]) -> Iterator[_Key]:
-    """The keys of all policies for one of these subjects that allow at least as much, itself among them."""
-    readings = ("False", "True") if half.readonly else ("False",)
-    if half.non_resource_path:
-        what: Iterable[_Key] = (("", "", "", path) for path in _wider_paths(half.non_resource_path))
-    else:
-        places = product({half.namespace, ALL}, {half.api_group, ALL}, {half.resource, ALL})
-        what = ((*place, "") for place in places)
-    whats = tuple(what)
-    for (user, group), reading in product(_as_many(half.user, half.group) & subjects, readings):
-        for one in whats:
-            yield (user, group, reading, *one)
-
-
 def _as_many(user: str, group: str) -> set[tuple[str, str]]:
     """Subjects that stand for at least these people, by the groups that authentication implies."""
     found = {(user, group)} | ({(user, "")} if user else set()) | ({("", group)} if group else set())
@@ -115,12 +123,6 @@ def _as_many(user: str, group: str) -> set[tuple[str, str]]:
         return found
     implied = with_implied_groups(user, ()) if user else (AUTHENTICATED,)
     return found | {("", one) for one in implied} | {(user, one) for one in implied if user}
-
-
-def _wider_paths(path: str) -> Iterator[str]:
-    yield path
-    for length in range(len(path.rstrip(ALL)) + 1):
-        yield path[:length] + ALL
 
 
 def _normal(path: str) -> str:

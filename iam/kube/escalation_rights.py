@@ -72,13 +72,12 @@ def ways_to_change_requests(powers: Powers) -> Iterator[Request]:
 
 
 def changes_own_role(powers: Powers, namespace: str = "") -> bool:
-    """Whether a role that they hold there can be rewritten to hold more."""
-    resource = "roles" if namespace else "clusterroles"
-    held = (role for role in powers.scopes.get(namespace, ()) if role.namespace == namespace)
+    """Whether a role that they hold there can be rewritten to hold more; a ClusterRole may be held in a namespace."""
 
     def allowed(verb: str, role: Role) -> bool:
-        return powers.cover(permission(verb, RBAC_GROUP, resource, namespace, role.name))
+        return powers.cover(permission(verb, RBAC_GROUP, f"{role.kind.lower()}s", role.namespace, role.name))
 
+    held = powers.scopes.get(namespace, ())
     return any(allowed("escalate", role) and (allowed("update", role) or allowed("patch", role)) for role in held)
 
 

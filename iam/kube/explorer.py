@@ -15,6 +15,7 @@ from functools import cached_property
 from iam.kube.authorizer import Snapshot
 from iam.kube.rbac import ALL, PolicyRule, Role, RoleBinding, RoleKey, path_matches
 from iam.kube.requests import MASTERS, Request, with_implied_groups
+from iam.kube.resources import BUILT_IN
 
 NEAREST = 5
 
@@ -99,8 +100,14 @@ def _bindings_that_allow(snapshot: Snapshot, wanted: Request, *, anywhere: bool)
     rules = {key: role.rule_that_allows(wanted) for key, role in snapshot.roles.items()}
     for binding in snapshot.bindings.values():
         rule = rules.get(binding.role)
-        if rule and ((anywhere and wanted.path is None) or _reaches(binding, wanted)):
+        if rule and ((anywhere and _may_lie_in_a_namespace(wanted)) or _reaches(binding, wanted)):
             yield binding, rule
+
+
+def _may_lie_in_a_namespace(wanted: Request) -> bool:
+    """Not for paths and kinds like nodes: to these a binding in a namespace gives nothing."""
+    known = BUILT_IN.get((wanted.api_group, wanted.resource))
+    return wanted.path is None and (known is None or known.is_namespaced or known.name == "namespaces")
 
 
 def _reaches(binding: RoleBinding, wanted: Request) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from iam.kube.bindings import INSTANCE
+from iam.kube.bindings import INSTANCE, MANAGED_BY, MANAGER
 from iam.kube.requests import Request, service_account_user
 
 ALL = "*"
@@ -158,7 +158,8 @@ def read_binding(document: Mapping[str, Any]) -> RoleBinding:
         elif subject["kind"] == "ServiceAccount" and (subject.get("namespace") or namespace):
             users.append(service_account_user(subject.get("namespace") or namespace, subject["name"]))
     role = (ref["kind"], namespace if ref["kind"] == "Role" else "", ref["name"])
-    instance = (metadata.get("labels") or {}).get(INSTANCE) or ""
+    labels = metadata.get("labels") or {}
+    instance = labels.get(INSTANCE) or "" if labels.get(MANAGED_BY) == MANAGER else ""
     return RoleBinding(metadata["name"], namespace, role, tuple(users), tuple(groups), instance)
 
 

@@ -113,7 +113,10 @@ def in_words(verb: str, target: str, name: str = "", namespace: str = "") -> Req
     served_by = resources.groups_of(resource)
     if not dot and served_by and "" not in served_by:
         api_group = served_by[0]
-    return Request("", verb, (), api_group, resource, subresource, name.strip(), namespace.strip())
+    name, namespace = name.strip(), namespace.strip()
+    if (api_group, resource) == ("", "namespaces") and name and not namespace:
+        namespace = name  # as the API server reads /api/v1/namespaces/NAME (apiserver, pkg/endpoints/request/requestinfo.go)
+    return Request("", verb, (), api_group, resource, subresource, name, namespace)
 
 
 def service_account_user(namespace: str, name: str) -> str:

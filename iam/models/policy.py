@@ -32,6 +32,12 @@ class PolicyFile(Base):
     published_members: Mapped[str] = mapped_column(String(64), default="")
     """SHA-256 of who was behind the references then."""
     published_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    published_text: Mapped[str] = mapped_column(Text, default="", deferred=True)
+    """The file as it was published."""
+    withdrawn_text: Mapped[str] = mapped_column(Text, default="", deferred=True)
+    """Lines that were published before and are no more: an API server that was not restarted still has them."""
+    is_in_folder: Mapped[bool] = mapped_column(default=False)
+    """Whether we keep the published file, or somebody carried it off."""
 
     cluster: Mapped[Cluster | None] = relationship()
     versions: Mapped[list[PolicyVersion]] = relationship(

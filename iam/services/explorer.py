@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iam.kube import explorer, rbac
 from iam.kube.escalation import Escalations, Paths
@@ -102,10 +102,13 @@ class Explorer:
 
     def view(self, actor: Actor, cluster: str, standpoint: Standpoint = NOW, *, about: Iterable[str] | None = None) -> View:
         """A cluster to ask about; ``about`` names whom, None is everybody. Raises Forbidden, NotFound, Unavailable."""
-        is_about_oneself = about is not None and set(about) == {actor.name} and standpoint.is_now and bool(actor.person_id)
+        whom = None if about is None else frozenset(about)
+        is_about_oneself = whom == frozenset({actor.name}) and standpoint.is_now and bool(actor.person_id)
         target = Target("cluster", cluster, cluster)
         self._audit.require(actor, *(() if is_about_oneself else LOOKING), scope=READ, target=target)
-        return self._views.of(actor, self._clusters.named(cluster), standpoint)
+        if standpoint.anew and not actor.has(*LOOKING):  # listing a cluster is not for everybody to cause as often as they like
+            standpoint = replace(standpoint, anew=False)
+        return self._views.of(actor, self._clusters.named(cluster), standpoint, whom)
 
     def who_can(self, view: View, wanted: Request, *, anywhere: bool = False) -> list[Who]:
         """Everybody who may do this: people by name, then the cluster's other subjects."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
@@ -15,11 +16,16 @@ from iam.models import Cluster, PolicyFile, PolicyVersion, db
 from iam.services import policy_drafts
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
-from iam.services.policy_drafts import Draft, references_in
+from iam.services.policy_drafts import Draft
 from iam.services.policy_subjects import members_of
 
 MAX_POLICY_BYTES = 32 * 1024 * 1024
 """What a door takes at once; the command line reads files of any size below ``policy_drafts.MAX_TEXT``."""
+
+
+RESERVED = {"new", "lint", "generate", "diff", "convert"}
+"""Words that stand where a name does, in addresses of pages and of the API."""
+_MAX_NUMBER = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ class Policies:
         target = Target("policy", command.name, command.cluster)
         self._audit.require(actor, "administrator", scope=WRITE, target=target)
         name = names.object_name(command.name.strip())
+        if name in RESERVED:
+            raise Invalid("%(name)s cannot be the name of a policy; pages are called so.", field="name", name=name)
         draft = self._readable(command.text, command.reason)
         cluster = self._cluster(command.cluster)
         file = PolicyFile(
@@ -85,10 +93,8 @@ class Policies:
             file = self.named(name)
             if self.version_of(file).text == text:
                 raise Invalid("Nothing has changed.", field="text")
-            swapped = db.session.execute(
-                update(PolicyFile).where(PolicyFile.id == file.id, PolicyFile.current == base).values(current=base + 1)
-            )
-            if swapped.rowcount != 1:  # type: ignore[attr-defined]  # CursorResult
+            swap = update(PolicyFile).where(PolicyFile.id == file.id, PolicyFile.current == base).values(current=base + 1)
+            if not 0 < base < _MAX_NUMBER or db.session.execute(swap).rowcount != 1:  # type: ignore[attr-defined]  # CursorResult
                 raise Conflict("Somebody has saved another version meanwhile; look at it and save again.", field="base")
             version = self._version(actor, base + 1, text, reason, draft)
             version.file_id = file.id
@@ -124,16 +130,17 @@ class Policies:
 
     def stored(self, actor: Actor, name: str, number: int | None = None) -> Draft:
         """A version, the newest unless a number is given, read the same way. Raises NotFound."""
-        return self.read(self.version(actor, name, number).text, name)
+        file = self.get(actor, name)
+        return replace(self.read(self.version_of(file, number).text, name), is_alone=file.is_alone)
 
     def read(self, text: str, source: str = "policy") -> Draft:
         """The same for a service that has judged already."""
-        members = members_of(self._world, references_in(text))
-        return policy_drafts.read(text, lambda reference: members.get(reference, ()), source)
+        return policy_drafts.read(text, partial(members_of, self._world), source)
 
     def named(self, name: str) -> PolicyFile:
         """For a service that has judged already. Raises NotFound."""
-        file = db.session.scalar(select(PolicyFile).filter_by(name=name).options(joinedload(PolicyFile.cluster)))
+        query = select(PolicyFile).filter_by(name=name).options(joinedload(PolicyFile.cluster))
+        file = db.session.scalar(query.execution_options(populate_existing=True))
         if file is None:
             raise NotFound("There is no policy %(name)s.", name=name)
         return file
@@ -142,13 +149,13 @@ class Policies:
         """The same."""
         wanted = file.current if number is None else number
         query = select(PolicyVersion).filter_by(file_id=file.id, number=wanted).options(undefer(PolicyVersion.text))
-        version = db.session.scalar(query)
+        version = db.session.scalar(query) if 0 < wanted <= _MAX_NUMBER else None
         if version is None:
             raise NotFound("There is no version %(number)s of %(name)s.", number=wanted, name=file.name)
         return version
 
     def _readable(self, text: str, reason: str) -> Draft:
-        if not reason.strip():
+        if not names.printable(reason, 500):
             raise Invalid("Say why: whoever reads this in a year will ask.", field="reason")
         if "\0" in text:
             raise Invalid("There is a NUL character in what was sent.", field=f"policy:{text[: text.index(chr(0))].count(chr(10)) + 1}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from iam.errors import Invalid, NotFound, Sentence
@@ -15,7 +15,8 @@ from iam.kube.abac_lint import Code, Finding, Severity, lint
 from iam.kube.requests import Decision, Request
 
 MAX_TEXT = 64 * 1024 * 1024
-_Found = Callable[[Reference], Iterable[str]]
+Members = Mapping[Reference, Sequence[str]]
+"""The users behind each reference."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class Draft:
     problems: Sequence[Invalid] = ()
     empty: Sequence[tuple[int, Reference]] = field(default=())
     """References that nobody is behind, with their lines."""
+    members: Members = field(default_factory=dict)
+    """Who was behind the references when it was read."""
+    is_alone: bool = True
+    """Whether no other authorizer stands beside it."""
 
     @property
     def rendered(self) -> str:
@@ -38,14 +43,15 @@ class Draft:
         """SHA-256 of the file, hex."""
         return hashlib.sha256(self.rendered.encode()).hexdigest()
 
-    def findings(self, *, alone: bool) -> list[Finding]:
+    def findings(self, *, alone: bool | None = None) -> list[Finding]:
         """What is wrong with it, the unreadable lines first."""
         unreadable = [Finding(_line_of(one), Code.UNREADABLE, Severity.ERROR, Sentence(one.message, one.params)) for one in self.problems]
         nobody = [
             Finding(number, Code.NOBODY, Severity.WARNING, Sentence("Nobody is behind %(name)s now.", {"name": reference.name}))
             for number, reference in self.empty
         ]
-        return [*unreadable, *sorted([*nobody, *lint(self.numbered, alone=alone)], key=lambda one: one.line)]
+        linted = lint(self.numbered, alone=self.is_alone if alone is None else alone)
+        return [*unreadable, *sorted([*nobody, *linted], key=lambda one: one.line)]
 
     def converted(self, name: str = "abac") -> Converted:
         """The same as RBAC objects, whose names begin with ``name``. Raises Invalid where it is not readable."""
@@ -72,19 +78,22 @@ class Changes:
     lost: tuple[Policy, ...]
 
 
-def read(text: str, users_behind: _Found, source: str = "policy") -> Draft:
-    """A draft of a text with its references resolved."""
+def read(text: str, users_behind: Callable[[Sequence[Reference]], Members], source: str = "policy") -> Draft:
+    """A draft of a text; ``users_behind`` is asked once, for all the references in it."""
     if len(text) > MAX_TEXT:
         raise Invalid("The policy is larger than 64 MiB.", field=source)
-    lines: list[Line] = []
-    problems: list[Invalid] = []
-    for one in abac.survey(text, source, references=True):
-        if isinstance(one, Invalid):
-            problems.append(one)
-        else:
-            lines.append(one)
-    empty = [(line.number, line.reference) for line in lines if line.reference and not list(users_behind(line.reference))]
-    return Draft(lines, list(abac.expanded(lines, users_behind)), problems, empty)
+    found = list(abac.survey(text, source, references=True))
+    lines = [one for one in found if isinstance(one, Line)]
+    members = users_behind(list(dict.fromkeys(line.reference for line in lines if line.reference)))
+    empty = [(line.number, line.reference) for line in lines if line.reference and not members.get(line.reference)]
+    numbered = list(abac.expanded(lines, lambda reference: members.get(reference, ())))
+    return Draft(lines, numbered, [one for one in found if isinstance(one, Invalid)], empty, members)
+
+
+def of_file(text: str) -> Draft:
+    """A file as the API server reads it, where nothing is a reference."""
+    lines = list(abac.lines(text))
+    return Draft(lines, list(abac.expanded(lines, lambda _: ())))
 
 
 def changes(before: Draft, after: Draft) -> Changes:
@@ -93,10 +102,9 @@ def changes(before: Draft, after: Draft) -> Changes:
     return Changes(tuple(gained(old, new)), tuple(gained(new, old)))
 
 
-def references_in(text: str) -> list[Reference]:
-    """Every person and directory group that a text names, each once."""
-    found = (one.reference for one in abac.survey(text, references=True) if isinstance(one, Line) and one.reference)
-    return list(dict.fromkeys(found))
+def has_references(text: str) -> bool:
+    """Whether a text names a person or a directory group, so that a directory is needed to read it."""
+    return any(isinstance(one, Line) and one.reference for one in abac.survey(text, references=True))
 
 
 def with_line(text: str, number: int | None, line: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 from sqlalchemy import select, tuple_
 
@@ -13,8 +13,7 @@ from iam.kube.abac import Reference
 from iam.models import Group, Membership, Person, db
 from iam.services.base import World
 from iam.services.memberships import counting
-
-Members = Mapping[Reference, Sequence[str]]
+from iam.services.policy_drafts import Members
 
 
 def members_of(world: World, references: Iterable[Reference]) -> Members:

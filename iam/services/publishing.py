@@ -7,16 +7,16 @@ it is restarted it decides by what it read then. ``check`` asks it.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import select
 
 from iam import log
-from iam.errors import Conflict, Invalid, Unavailable
+from iam.errors import Conflict, Invalid, Problem, Unavailable
+from iam.files import replaced
+from iam.kube import abac
 from iam.kube.abac import AbacAuthorizer, Policy, Reference
 from iam.kube.abac_coverage import gained, halves, witness
 from iam.kube.abac_lint import Finding, Severity
@@ -27,11 +27,12 @@ from iam.services.base import READ, WORKER, WRITE, Actor, World, transaction
 from iam.services.clusters import Clusters
 from iam.services.locks import only_one
 from iam.services.policies import Policies
-from iam.services.policy_drafts import Draft
+from iam.services.policy_drafts import Draft, of_file
 from iam.services.policy_subjects import digest_of, members_of
 
 _log = log.get(__name__)
-MOST_ASKED = 60
+MOST_ASKED = 40
+MOST_WITHDRAWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,15 @@ class Standing:
     path: Path | None
     """Where it is published; None without a folder in the settings."""
     draft: Draft
+    findings: tuple[Finding, ...]
     is_published: bool
     is_behind: bool
     """A newer version, or other people behind a directory group, than what was published."""
-    errors: tuple[Finding, ...]
-    """Findings that publishing must be told to accept."""
-    published: Draft | None
-    """What is published: the file if it can be read, else that version with today's directory."""
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Findings that publishing must be told to accept."""
+        return tuple(one for one in self.findings if one.severity == Severity.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,19 @@ class Publishing:
     def standing(self, actor: Actor, name: str) -> Standing:
         """Where it stands. Raises NotFound."""
         file = self._policies.get(actor, name)
-        draft = self._policies.read(self._policies.version_of(file).text, name)
-        errors = tuple(one for one in draft.findings(alone=file.is_alone) if one.severity == Severity.ERROR)
+        draft = self._draft(file)
         is_behind = draft.digest != file.published_digest
-        return Standing(self._path(file), draft, bool(file.published_digest), is_behind, errors, self._published(file))
+        return Standing(self.path_of(file), draft, tuple(draft.findings(alone=file.is_alone)), bool(file.published_digest), is_behind)
+
+    def published(self, actor: Actor, name: str) -> Draft | None:
+        """What is published, as it was written. Raises NotFound."""
+        file = self._policies.get(actor, name)
+        return of_file(file.published_text) if file.published_version else None
+
+    def path_of(self, file: PolicyFile) -> Path | None:
+        """Where it is published; None without a folder in the settings."""
+        folder = self._world.settings.abac.folder
+        return folder / f"{file.name}.jsonl" if folder else None
 
     def publish(self, actor: Actor, name: str, *, accept: bool = False) -> PolicyFile:
         """Write the newest version where the API server reads it, whole or not at all.
@@ -87,31 +99,35 @@ class Publishing:
         Raises Invalid without a folder to write to; Conflict where errors were found and not accepted.
         """
         self._audit.require(actor, "administrator", scope=WRITE, target=Target("policy", name))
-        file = self._policies.named(name)
-        path = self._path(file)
+        path = self.path_of(self._policies.named(name))
         if path is None:
             raise Invalid("Set abac.folder to publish to files, or download the policy.", field="abac.folder")
-        draft = self._sound(actor, file, accept=accept)
         with only_one(f"publish {name}") as mine:
             if not mine:
                 raise Conflict("%(name)s is being published at this moment.", name=name)
-            self._hand_out(actor, file, draft, path)
+            file, draft = self._sound(actor, name, accept=accept)
+            self._write(actor, file, draft, file.current, path)
         return file
 
     def download(self, actor: Actor, name: str, *, accept: bool = False) -> str:
-        """The newest version as the file it becomes, to be carried to the API server. Raises Conflict as ``publish``."""
+        """The newest version as the file it becomes, to be carried to the API server. Raises Conflict as ``publish``.
+
+        A file that we keep in the folder stays what is published.
+        """
         self._audit.require(actor, "administrator", scope=WRITE, target=Target("policy", name))
-        file = self._policies.named(name)
-        draft = self._sound(actor, file, accept=accept)
-        self._hand_out(actor, file, draft, None)
+        file, draft = self._sound(actor, name, accept=accept)
+        with transaction():
+            if not file.is_in_folder:
+                self._note(file, draft, file.current, is_in_folder=False)
+            self._record(actor, file, draft, file.current, to="download")
         return draft.rendered
 
     def follow(self) -> list[str]:
         """Write files again that are not as published, or whose directory groups have other people in them now; returns their names."""
         if self._world.settings.abac.folder is None:
             return []
-        with only_one("follow policies") as mine:
-            return list(self._follow()) if mine else []
+        query = select(PolicyFile.name).where(PolicyFile.is_in_folder, PolicyFile.published_version.is_not(None)).order_by(PolicyFile.name)
+        return [name for name in db.session.scalars(query).all() if self._follow(name)]
 
     def check(self, actor: Actor, name: str) -> Check:
         """Ask the running API server what this file and the one before tell apart. Raises Invalid, Unavailable."""
@@ -128,26 +144,17 @@ class Publishing:
 
     def next_steps(self, file: PolicyFile) -> tuple[str, ...]:
         """The flags of kube-apiserver that make it read the file."""
-        path = self._path(file) or Path(f"/etc/kubernetes/{file.name}.jsonl")
+        path = self.path_of(file) or Path(f"/etc/kubernetes/{file.name}.jsonl")
         mode = "ABAC" if file.is_alone else "Node,RBAC,ABAC"
         return (f"--authorization-mode={mode}", f"--authorization-policy-file={path}")
 
-    def _published(self, file: PolicyFile) -> Draft | None:
-        if file.published_version is None:
-            return None
-        path = self._path(file)
-        try:
-            text = path.read_text("utf-8") if path else self._policies.version_of(file, file.published_version).text
-        except (OSError, UnicodeDecodeError):
-            text = self._policies.version_of(file, file.published_version).text
-        return self._policies.read(text, file.name)
+    def _draft(self, file: PolicyFile, number: int | None = None) -> Draft:
+        return self._policies.read(self._policies.version_of(file, number).text, file.name)
 
-    def _path(self, file: PolicyFile) -> Path | None:
-        folder = self._world.settings.abac.folder
-        return folder / f"{file.name}.jsonl" if folder else None
-
-    def _sound(self, actor: Actor, file: PolicyFile, *, accept: bool) -> Draft:
-        draft = self._policies.read(self._policies.version_of(file).text, file.name)
+    def _sound(self, actor: Actor, name: str, *, accept: bool) -> tuple[PolicyFile, Draft]:
+        """The newest version, if it may be handed out."""
+        file = self._policies.named(name)
+        draft = self._draft(file)
         draft.require_readable()
         errors = [one for one in draft.findings(alone=file.is_alone) if one.severity == Severity.ERROR]
         if errors and not accept:
@@ -156,60 +163,83 @@ class Publishing:
             )
             self._audit.failed(actor, Event.POLICY_PUBLISHED, Target("policy", file.name), problem)
             raise problem
-        return draft
+        return file, draft
 
-    def _hand_out(self, actor: Actor, file: PolicyFile, draft: Draft, path: Path | None) -> None:
-        """Both or, should the commit fail after the file is written, ``follow`` writes what is on record."""
-        members = self._members_digest(draft)
-        with transaction():
-            file = self._policies.named(file.name)
-            file.published_version, file.published_digest, file.published_members = file.current, draft.digest, members
-            file.published_at = self._world.now()
-            self._audit.record(
-                actor, Event.POLICY_PUBLISHED, Target("policy", file.name, file.cluster.name if file.cluster else ""),
-                version=file.current, digest=draft.digest, lines=len(draft.numbered), to="file" if path else "download",
-            )
-            if path:
-                write_whole(path, draft.rendered)
+    def _note(self, file: PolicyFile, draft: Draft, number: int, *, is_in_folder: bool) -> None:
+        """What is published from now on, and what an API server may still have from before."""
+        text = draft.rendered
+        now = set(text.splitlines())
+        before = dict.fromkeys((file.published_text + file.withdrawn_text).splitlines())
+        file.withdrawn_text = "".join(f"{line}\n" for line in [one for one in before if one not in now][:MOST_WITHDRAWN])
+        file.published_text, file.published_version, file.published_digest = text, number, draft.digest
+        file.published_members, file.published_at, file.is_in_folder = digest_of(draft.members), self._world.now(), is_in_folder
 
-    def _follow(self) -> Iterator[str]:
-        for file in db.session.scalars(select(PolicyFile).where(PolicyFile.published_version.is_not(None))).all():
-            version = self._policies.version_of(file, file.published_version)
-            references = [Reference(kind, name) for kind, name in version.references]
-            path = self._path(file)
-            if path is None or not path.exists():  # handed out as a download
-                continue
-            is_on_record = hashlib.sha256(path.read_bytes()).hexdigest() == file.published_digest
-            if is_on_record and digest_of(members_of(self._world, references)) == file.published_members:
-                continue
-            draft = self._policies.read(version.text, file.name)
-            with transaction():
-                file.published_digest, file.published_members = draft.digest, self._members_digest(draft)
-                file.published_at = self._world.now()
-                self._audit.record(
-                    WORKER, Event.POLICY_PUBLISHED, Target("policy", file.name),
-                    reason="the directory has changed" if is_on_record else "the file was not as published",
-                    version=version.number, digest=draft.digest, lines=len(draft.numbered), to="file",
-                )
-                write_whole(path, draft.rendered)
-            yield file.name
+    def _write(self, actor: Actor, file: PolicyFile, draft: Draft, number: int, path: Path, reason: str = "") -> None:
+        """On the disk, then on record, then in place: should we die before the last step, ``follow`` takes it."""
+        try:
+            with replaced(path, draft.rendered) as put:
+                with transaction():
+                    self._note(file, draft, number, is_in_folder=True)
+                    self._record(actor, file, draft, number, to="file", reason=reason)
+                put()
+        except Unavailable as problem:
+            self._audit.failed(actor, Event.POLICY_PUBLISHED, Target("policy", file.name), problem)
+            raise
 
-    def _members_digest(self, draft: Draft) -> str:
-        return digest_of(members_of(self._world, dict.fromkeys(line.reference for line in draft.lines if line.reference)))
+    def _record(self, actor: Actor, file: PolicyFile, draft: Draft, number: int, *, to: str, reason: str = "") -> None:
+        target = Target("policy", file.name, file.cluster.name if file.cluster else "")
+        facts = {"version": number, "digest": draft.digest, "lines": len(draft.numbered), "to": to}
+        self._audit.record(actor, Event.POLICY_PUBLISHED, target, reason=reason, details=facts)
+
+    def _follow(self, name: str) -> bool:
+        """One file; one that cannot be written holds up no other."""
+        with only_one(f"publish {name}") as mine:
+            try:
+                return mine and self._followed(name)
+            except Problem as problem:
+                _log.error("policy not followed", policy=name, error=str(problem))
+                return False
+
+    def _followed(self, name: str) -> bool:
+        file = self._policies.named(name)
+        path, number = self.path_of(file), file.published_version
+        if path is None or number is None:
+            return False
+        is_on_record = _digest_of_file(path) == file.published_digest
+        references = [Reference(kind, name) for kind, name in self._policies.version_of(file, number).references]
+        if is_on_record and digest_of(members_of(self._world, references)) == file.published_members:
+            return False
+        draft = self._draft(file, number)
+        draft.require_readable()
+        reason = "the directory has changed" if is_on_record else "the file was not as published"
+        self._write(WORKER, file, draft, number, path, reason)
+        return True
 
     def _telling(self, file: PolicyFile) -> list[tuple[Request, bool]]:
-        """Questions and what the published version answers: of its own lines, and of what sets it apart from the version before."""
-        number = file.published_version or file.current
-        draft = self._policies.read(self._policies.version_of(file, number).text, file.name)
-        policies = [policy for _number, policy in draft.numbered]
-        former: list[Policy] = []
-        if number > 1:
-            former = [policy for _number, policy in self._policies.read(self._policies.version_of(file, number - 1).text).numbered]
-        fresh, lost = (gained(former, policies), gained(policies, former)) if former else ([], [])
-        parts = [*fresh[: MOST_ASKED // 3], *lost[: MOST_ASKED // 3], *_spread([half for one in policies for half in halves(one)])]
-        authorizer = AbacAuthorizer(draft.numbered)
-        questions = dict.fromkeys(_as_somebody(part) for part in parts[:MOST_ASKED])
+        """Questions and what the published file answers: of its own lines, and of those that it has no more.
+
+        Beside another authorizer a yes where the file says no proves nothing, so only what the file allows is asked.
+        """
+        policies = _policies_in(file.published_text)
+        lost = gained(policies, _policies_in(file.withdrawn_text))[:MOST_WITHDRAWN] if file.is_alone else []
+        parts = [*_spread(lost), *_spread([half for one in policies for half in halves(one)])]
+        authorizer = AbacAuthorizer(enumerate(policies, start=1))
+        questions = dict.fromkeys(_as_somebody(part) for part in parts)
         return [(question, authorizer.decide(question).allowed) for question in questions]
+
+
+def _policies_in(rendered: str) -> list[Policy]:
+    return [line.policy for line in abac.lines(rendered) if line.policy]
+
+
+def _digest_of_file(path: Path) -> str:
+    """Of its bytes; empty where there is no such file. Raises Unavailable where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise Unavailable("%(path)s cannot be read: %(why)s", path=str(path), why=error.strerror or "I/O error") from None
 
 
 def _as_somebody(part: Policy) -> Request:
@@ -221,22 +251,3 @@ def _as_somebody(part: Policy) -> Request:
 def _spread(parts: Sequence[Policy]) -> list[Policy]:
     """Some of them, from the first to the last."""
     return list(parts[:: max(1, len(parts) // MOST_ASKED)])[:MOST_ASKED]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file by another, whole or not at all, readable by all. Raises Unavailable where the disk says no."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as new:
-            fresh = Path(new.name)
-            try:
-                new.write(text.encode())
-                new.flush()
-                os.fchmod(new.fileno(), 0o644)
-                os.fsync(new.fileno())
-                fresh.replace(path)
-            except BaseException:
-                fresh.unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        _log.warning("policy not written", path=str(path), error=str(error))
-        raise Unavailable("%(path)s cannot be written: %(why)s", path=str(path), why=error.strerror or "I/O error") from None

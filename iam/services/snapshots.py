@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from threading import Lock
 
 from iam.kube.authorizer import Snapshot
 
@@ -27,15 +28,18 @@ class Snapshots:
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._kept: OrderedDict[str, Reading] = OrderedDict()
+        self._locks: defaultdict[str, Lock] = defaultdict(Lock)
 
     def get(self, cluster_id: str, read: Callable[[], Snapshot], *, anew: bool = False) -> Reading:
-        """The last reading if it is fresh, else a new one."""
-        kept = self._kept.get(cluster_id)
-        age = self._now() - kept.at if kept else FRESH
-        if kept and not anew and timedelta() <= age < FRESH:
-            return kept
-        reading = Reading(read(), self._now())
-        self._kept[cluster_id] = reading
-        while len(self._kept) > MOST_KEPT:
-            self._kept.popitem(last=False)
-        return reading
+        """The last reading if it is fresh, else a new one; who comes while one is being read waits for it."""
+        with self._locks[cluster_id]:
+            kept = self._kept.get(cluster_id)
+            age = self._now() - kept.at if kept else FRESH
+            if kept and not anew and timedelta() <= age < FRESH:
+                return kept
+            reading = Reading(read(), self._now())
+            self._kept[cluster_id] = reading
+            self._kept.move_to_end(cluster_id)
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+            return reading

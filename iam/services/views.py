@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import joinedload
 
-from iam.errors import Invalid, NotFound
+from iam.errors import Forbidden, Invalid, NotFound
 from iam.kube.authorizer import Snapshot
 from iam.kube.bindings import Binding, Entitlement, Subject, compile_bindings
 from iam.kube.explorer import Asker, Way
@@ -83,10 +82,13 @@ class View:
     at: datetime
     standpoint: Standpoint
     world: World
+    about: frozenset[str] | None = None
+    """Whom it may be asked about; None is everybody."""
 
     @cached_property
     def people(self) -> Mapping[str, Someone]:
         """Everybody whose memberships count now, by Kubernetes user name."""
+        self._require()
         return {one.username: one for one in self._found(counting(self.world))}
 
     @cached_property
@@ -97,26 +99,34 @@ class View:
 
     def someone(self, user: str) -> Someone | None:
         """The person behind a user name, if one is and counts."""
+        self._require(user)
         return next(iter(self._found(counting(self.world), Person.username == user)), None)
 
     def asker(self, user: str) -> Asker:
         """A person, or any other user of the cluster; ``group:NAME`` asks as somebody in that group alone."""
+        someone = self.someone(user)
+        if someone:
+            return Asker.of(user, self._groups_learned(Membership.person_id == someone.id).get(someone.id, ()))
         if user.startswith(GROUP):
             return Asker("", with_implied_groups("", (user.removeprefix(GROUP),)))
-        someone = self.someone(user)
-        return Asker.of(user, self._groups_learned(Membership.person_id == someone.id).get(someone.id, ()) if someone else ())
+        return Asker.of(user)
+
+    def _require(self, *users: str) -> None:
+        """Whom this view may be asked about was judged when it was made."""
+        if self.about is not None and not (users and self.about.issuperset(users)):
+            raise Forbidden("You may not do this.")
 
     def _found(self, *conditions: ColumnElement[bool]) -> list[Someone]:
         rows = db.session.execute(select(Person.id, Person.username, Person.display_name).where(*conditions).order_by(Person.display_name))
         return [Someone(*row) for row in rows]
 
     def _groups_learned(self, *conditions: ColumnElement[bool]) -> Mapping[str, Sequence[str]]:
-        learned: ColumnElement[bool] = Group.id.in_(
-            select(StoredMapping.group_id).where(StoredMapping.cluster_id == self.cluster.id, StoredMapping.subject_kind == "Group")
-        )
+        """All groups of the directories of which the cluster learns groups, as one mapping bound as Group says that it does."""
+        mapped = select(StoredMapping.group_id).where(StoredMapping.cluster_id == self.cluster.id, StoredMapping.subject_kind == "Group")
+        learned: ColumnElement[bool] = Group.directory.in_(select(Group.directory).where(Group.id.in_(mapped)))
         adding = self.standpoint.adding
         if adding and adding.subject_kind == "Group":
-            learned = or_(learned, and_(Group.directory == adding.group.strip().partition(":")[0], Group.name == _name_of(adding)))
+            learned = or_(learned, Group.directory == adding.group.strip().partition(":")[0])
         rows = db.session.execute(
             select(Membership.person_id, Group.name).join(Group, Group.id == Membership.group_id).where(learned, *conditions)
         )
@@ -143,12 +153,13 @@ class View:
         return [self._grounds_of(someone, way, groups_of) for someone, way in pairs]
 
     def _grounds_of(self, someone: Someone | None, way: Way, groups_of: Mapping[str, set[str]]) -> list[Ground]:
-        kind, _, name = way.binding.role
         if way.binding.instance != self.world.settings.instance:
             return [Ground(way)]
-        mappings = self._mappings.get((kind, name), ())
+        kind, _, name = way.binding.role
+        mappings = self._mappings.get((kind, name, way.binding.namespace, way.subject_kind), ())
         groups = groups_of[someone.id] if someone else set()
-        found = [Ground(way, one.group.reference, one.id, is_ours=True) for one in mappings if _leads_to(one, way, groups)]
+        leading = (one for one in mappings if (one.group.name == way.subject if way.subject_kind == "Group" else one.group_id in groups))
+        found = [Ground(way, one.group.reference, one.id, is_ours=True) for one in leading]
         return found or [Ground(way, self._imagined(way), is_ours=True)]
 
     def _imagined(self, way: Way) -> str:
@@ -160,20 +171,14 @@ class View:
         return adding.group.strip() if way.binding.namespace in scopes else ""
 
     @cached_property
-    def _mappings(self) -> Mapping[tuple[str, str], Sequence[StoredMapping]]:
+    def _mappings(self) -> Mapping[tuple[str, str, str, str], Sequence[StoredMapping]]:
+        """By role, scope and kind of subject."""
         query = select(StoredMapping).where(StoredMapping.cluster_id == self.cluster.id).options(joinedload(StoredMapping.group))
-        by_role: dict[tuple[str, str], list[StoredMapping]] = defaultdict(list)
-        for mapping in db.session.scalars(query.where(StoredMapping.id != self.standpoint.removing)):
-            by_role[mapping.role_kind, mapping.role_name].append(mapping)
-        return by_role
-
-
-def _leads_to(mapping: StoredMapping, way: Way, groups: AbstractSet[str]) -> bool:
-    """Whether this mapping of the same role puts this subject into this scope."""
-    namespace = way.binding.namespace
-    is_in_scope = namespace in mapping.namespaces if namespace else not mapping.namespaces
-    is_for_them = mapping.group.name == way.subject if way.subject_kind == "Group" else mapping.group_id in groups
-    return mapping.subject_kind == way.subject_kind and is_in_scope and is_for_them
+        found: dict[tuple[str, str, str, str], list[StoredMapping]] = defaultdict(list)
+        for one in db.session.scalars(query.where(StoredMapping.id != self.standpoint.removing)):
+            for namespace in one.namespaces or [""]:
+                found[one.role_kind, one.role_name, namespace, one.subject_kind].append(one)
+        return found
 
 
 class Views:
@@ -185,14 +190,14 @@ class Views:
         self._access = access
         self._snapshots = snapshots
 
-    def of(self, actor: Actor, cluster: Cluster, standpoint: Standpoint) -> View:
+    def of(self, actor: Actor, cluster: Cluster, standpoint: Standpoint, about: frozenset[str] | None) -> View:
         """Read the cluster (or take the fresh reading there is). Raises Unavailable, Invalid."""
         reading = self._snapshots.get(cluster.id, lambda: self._clusters.read(cluster), anew=standpoint.anew)
         snapshot = reading.snapshot
         if not standpoint.is_now:
             desired = compile_bindings(self._entitlements(actor, cluster, standpoint))
             snapshot = _after(snapshot, desired.values(), self._world.settings.instance)
-        return View(cluster, snapshot, reading.at, standpoint, self._world)
+        return View(cluster, snapshot, reading.at, standpoint, self._world, about)
 
     def _entitlements(self, actor: Actor, cluster: Cluster, standpoint: Standpoint) -> Iterable[Entitlement]:
         removed = f"mapping:{self._removed(cluster, standpoint.removing)}"
@@ -229,5 +234,6 @@ def _name_of(command: NewMapping) -> str:
 
 def _after(snapshot: Snapshot, desired: Iterable[Binding], instance: str) -> Snapshot:
     """What the reconciler would leave behind."""
-    ours = [key for key, binding in snapshot.bindings.items() if binding.instance == instance]
-    return snapshot.with_changes(bindings=[read_binding(one.manifest(instance)) for one in desired], removed_bindings=ours)
+    ours = {key for key, binding in snapshot.bindings.items() if binding.instance == instance}
+    fresh = [one for one in desired if one.key in ours or one.key not in snapshot.bindings]  # somebody else's of our name stays
+    return snapshot.with_changes(bindings=[read_binding(one.manifest(instance)) for one in fresh], removed_bindings=ours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
@@ -10,7 +11,7 @@ from flask_babel import lazy_gettext as _later
 from werkzeug.wrappers import Response as AnyResponse
 
 from iam import services
-from iam.errors import Invalid, Problem
+from iam.errors import Conflict, Invalid, Problem
 from iam.kube import manifest_yaml
 from iam.kube.abac_lint import Severity
 from iam.kube.requests import in_words, with_implied_groups
@@ -67,7 +68,7 @@ def show(name: str) -> str:
     ours = services.current()
     file = ours.policies.get(actor(), name)
     standing = ours.publishing.standing(actor(), name)
-    findings = standing.draft.findings(alone=file.is_alone)
+    findings = standing.findings
     wanted = request.args.get("q", "").strip().lower()
     lines = [line for line in standing.draft.lines if (line.policy or line.text.strip()) and wanted in line.text.lower()]
     pages_count = max(1, -(-len(lines) // PAGE))
@@ -82,12 +83,26 @@ def show(name: str) -> str:
 @pages.route("/<name>/text", methods=["GET", "POST"])
 @login_required
 def text(name: str) -> AnyResponse:
-    """Edit it as text: first shows who gains and loses what, then saves."""
+    """Edit it as text: first shows who gains and loses what, then saves exactly that."""
     ours = services.current()
+    ours.audit.require(actor(), "administrator", scope="write")
     file = ours.policies.get(actor(), name)
+    stored = _editable(ours.policies.version(actor(), name).text)
     if request.method == "GET":
-        return Response(_editor(file, ours.policies.version(actor(), name).text, file.current))
-    return _save(file, _text_given(), request.form.get("base", 0, type=int))
+        return Response(_editor(file, stored, file.current))
+    given = request.form
+    after, base, reason = _text_given(), given.get("base", 0, type=int), given.get("reason", "")
+    try:
+        is_seen = given.get("seen") == _seal(after)
+        if given.get("step") == "save" and is_seen:
+            version = ours.policies.save(actor(), name, _as_stored(after, ours.policies.version(actor(), name).text), reason, base)
+            flash(_("Kept as version %(number)s. It counts once it is published.", number=version.number))
+            return redirect(url_for("policies.show", name=name))
+        return Response(_editor(file, after, base, _differences(stored, after), reason=reason))
+    except Conflict as problem:  # the text goes on from the version that is there now, once its effect on that has been seen
+        return Response(_editor(file, after, file.current, _differences(stored, after), reason, _told(problem)), problem.status)
+    except Problem as problem:
+        return Response(_editor(file, after, base, None, reason, _told(problem), problem.field or ""), problem.status)
 
 
 @pages.route("/<name>/line", methods=["GET", "POST"])
@@ -95,13 +110,16 @@ def text(name: str) -> AnyResponse:
 def line(name: str) -> AnyResponse:
     """Add a line, or edit or take out one, in a form; shown and saved as the text is."""
     ours = services.current()
+    ours.audit.require(actor(), "administrator", scope="write")
     file = ours.policies.get(actor(), name)
     number = request.args.get("line", type=int)
-    stored = ours.policies.version(actor(), name).text
+    stored = _editable(ours.policies.version(actor(), name).text)
     if request.method == "GET":
         return Response(_line_page(file, number, form_of(ours.policies.stored(actor(), name), number)))
     form = LineForm(request.form)
     try:
+        if number is not None and request.form.get("base", 0, type=int) != file.current:
+            raise Conflict("Somebody has saved another version meanwhile; choose the line again.", field="base")
         written = None if request.form.get("step") == "remove" else form.written()
         after = policy_drafts.with_line(stored, number, written)
         return Response(_editor(file, after, file.current, _differences(stored, after), reason=form.reason.data or ""))
@@ -169,10 +187,10 @@ def publish(name: str) -> AnyResponse:
             return redirect(url_for("policies.show", name=name))
         except Problem as problem:
             error, status = translated(problem), problem.status
-    standing = ours.publishing.standing(actor(), name)
+    standing, published = ours.publishing.standing(actor(), name), ours.publishing.published(actor(), name)
     return Response(render_template(
         "policies/publish.html", file=file, standing=standing, error=error, flags=ours.publishing.next_steps(file), says=translated,
-        changes=policy_drafts.changes(standing.published, standing.draft) if standing.published else None, most=MOST_SHOWN,
+        changes=policy_drafts.changes(published, standing.draft) if published else None, most=MOST_SHOWN,
     ), status)  # fmt: skip
 
 
@@ -204,25 +222,32 @@ def settings(name: str) -> AnyResponse:
             flash(_("%(name)s is forgotten. What was published stays where it is.", name=name))
             return redirect(url_for("policies.index"))
         is_alone = given.get("beside") != "rbac"
-        ours.policies.describe(actor(), name, cluster=given.get("cluster", ""), owner=given.get("owner", ""), is_alone=is_alone)
+        try:
+            ours.policies.describe(actor(), name, cluster=given.get("cluster", ""), owner=given.get("owner", ""), is_alone=is_alone)
+        except Problem as problem:
+            page = render_template("policies/settings.html", file=file, cluster_choices=_cluster_choices(), error=translated(problem))
+            return Response(page, problem.status)
         flash(_("Saved."))
         return redirect(url_for("policies.show", name=name))
     return Response(render_template("policies/settings.html", file=file, cluster_choices=_cluster_choices()))
 
 
-def _save(file: PolicyFile, after: str, base: int) -> AnyResponse:
-    """Shows the effect first; saves when that was seen. What was typed is never lost."""
-    ours, reason = services.current(), request.form.get("reason", "")
-    try:
-        stored = ours.policies.version(actor(), file.name, base).text
-        changes = _differences(stored, after)
-        if request.form.get("step") == "save":
-            version = ours.policies.save(actor(), file.name, after, reason, base)
-            flash(_("Kept as version %(number)s. It counts once it is published.", number=version.number))
-            return redirect(url_for("policies.show", name=file.name))
-        return Response(_editor(file, after, base, changes, reason=reason))
-    except Problem as problem:
-        return Response(_editor(file, after, base, None, reason, _told(problem), problem.field or ""), problem.status)
+def _editable(stored: str) -> str:
+    """The text as a browser sends it back. Raises Invalid where it would change more than the ends of lines."""
+    plain = stored.replace("\r\n", "\n")
+    if "\r" in plain or ("\r\n" in stored and stored.count("\r\n") != stored.count("\n")):
+        raise Invalid("There are carriage returns in this policy that a browser would turn into new lines; edit the file and import it.")
+    return plain
+
+
+def _as_stored(after: str, stored: str) -> str:
+    """With the ends of lines that the text had before."""
+    return after.replace("\n", "\r\n") if "\r\n" in stored else after
+
+
+def _seal(shown: str) -> str:
+    """What is saved is what was shown: this goes with the preview and comes back with the text."""
+    return hashlib.sha256(shown.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _differences(before: str, after: str) -> tuple[Draft, policy_drafts.Changes]:
@@ -236,12 +261,11 @@ def _editor(
     file: PolicyFile, after: str, base: int, effect: tuple[Draft, policy_drafts.Changes] | None = None,
     reason: str = "", error: str = "", field: str = "",
 ) -> str:
-    services.current().audit.require(actor(), "administrator", scope="write")
-    findings = effect[0].findings(alone=file.is_alone) if effect else []
+    draft, changes = effect or (None, None)
     return render_template(
-        "policies/text.html", file=file, text=after, base=base, changes=effect[1] if effect else None, findings=findings, reason=reason,
+        "policies/text.html", file=file, text=after, base=base, seen=_seal(after) if draft else "", changes=changes, reason=reason,
+        findings=draft.findings(alone=file.is_alone) if draft else [], problems=_problems(after) if field.startswith("policy") else [],
         error=error, field=field, severities=SEVERITIES, looks=LOOKS, says=translated, most=MOST_SHOWN,
-        problems=_problems(after) if field.startswith("policy") else [],
     )
 
 
@@ -258,7 +282,6 @@ def _problems(text: str) -> Sequence[Invalid]:
 
 def _line_page(file: PolicyFile, number: int | None, form: LineForm, error: str = "", field: str = "") -> str:
     ours = services.current()
-    ours.audit.require(actor(), "administrator", scope="write")
     people = [f"{person.directory}:{person.username}" for person in ours.people.known(actor())]
     names = [*ours.access.known_groups(actor()), *people]
     return render_template("policies/line.html", file=file, number=number, form=form, error=error, field=field, names=names)

@@ -22,6 +22,9 @@ def upgrade() -> None:
     sa.Column('published_digest', sa.String(length=64), nullable=False),
     sa.Column('published_members', sa.String(length=64), nullable=False),
     sa.Column('published_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('published_text', sa.Text(), nullable=False),
+    sa.Column('withdrawn_text', sa.Text(), nullable=False),
+    sa.Column('is_in_folder', sa.Boolean(), nullable=False),
     sa.ForeignKeyConstraint(['cluster_id'], ['clusters.id'], name=op.f('fk_policy_files_cluster_id_clusters'), ondelete='SET NULL'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_policy_files')),
     sa.UniqueConstraint('name', name=op.f('uq_policy_files_name'))
