@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from iam.errors import Unavailable
@@ -25,26 +25,27 @@ def replaced(path: Path, text: str) -> Iterator[Callable[[], None]]:
 
     Without the call nothing is left behind. Readable by all. Raises Unavailable where the disk says no.
     """
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as new:
-            fresh = Path(new.name)
-            new.write(text.encode())
-            new.flush()
-            os.fchmod(new.fileno(), 0o644)
-            os.fsync(new.fileno())
-    except OSError as error:
-        raise _refused(path, error) from None
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
     def put() -> None:
-        try:
-            fresh.replace(path)
-        except OSError as error:
-            raise _refused(path, error) from None
+        fresh.replace(path)
 
     try:
+        _write_down(fresh, text)
         yield put
+    except OSError as error:
+        raise _refused(path, error) from None
     finally:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink()
+
+
+def _write_down(fresh: Path, text: str) -> None:
+    with fresh.open("xb") as new:
+        new.write(text.encode())
+        new.flush()
+        os.fchmod(new.fileno(), 0o644)
+        os.fsync(new.fileno())
 
 
 def _refused(path: Path, error: OSError) -> Unavailable:

@@ -140,10 +140,9 @@ def check(context: click.Context, state: State, name: str) -> None:
     """Does the running API server decide by it already? Exit code 0 if nothing says otherwise, 1 if not."""
     with state.services() as (ours, actor):
         found = ours.publishing.check(actor, name)
-    state.show(
-        [{"question": str(asked.as_review()), "the cluster says": "yes" if said else "no"} for asked, said in found.differing],
-        empty=f"It answers {found.asked} questions as the file does.",
-    )
+    answered = f"It answers {found.asked} questions as the file does." if found.asked else "Nothing to ask: no line allows anything."
+    differing = [{"question": str(asked.as_review()), "the cluster says": "yes" if said else "no"} for asked, said in found.differing]
+    state.show(differing, empty=answered)
     context.exit(0 if found.decides_by_it else 1)
 
 

@@ -188,8 +188,9 @@ class Publishing:
 
     def _record(self, actor: Actor, file: PolicyFile, draft: Draft, number: int, *, to: str, reason: str = "") -> None:
         target = Target("policy", file.name, file.cluster.name if file.cluster else "")
-        facts = {"version": number, "digest": draft.digest, "lines": len(draft.numbered), "to": to}
-        self._audit.record(actor, Event.POLICY_PUBLISHED, target, reason=reason, details=facts)
+        self._audit.record(
+            actor, Event.POLICY_PUBLISHED, target, reason=reason, version=number, digest=draft.digest, lines=len(draft.numbered), to=to
+        )
 
     def _follow(self, name: str) -> bool:
         """One file; one that cannot be written holds up no other."""
@@ -216,11 +217,11 @@ class Publishing:
         return True
 
     def _telling(self, file: PolicyFile) -> list[tuple[Request, bool]]:
-        """Questions and what the published file answers: of its own lines, and of those that it has no more.
+        """Questions and what the published file (or the newest version) answers: of its own lines, and of those that it has no more.
 
         Beside another authorizer a yes where the file says no proves nothing, so only what the file allows is asked.
         """
-        policies = _policies_in(file.published_text)
+        policies = _policies_in(file.published_text or self._draft(file).rendered)
         lost = gained(policies, _policies_in(file.withdrawn_text))[:MOST_WITHDRAWN] if file.is_alone else []
         parts = [*_spread(lost), *_spread([half for one in policies for half in halves(one)])]
         authorizer = AbacAuthorizer(enumerate(policies, start=1))

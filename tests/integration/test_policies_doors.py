@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -161,11 +162,11 @@ class TestCommandLine:
         (("lint", "./absent.jsonl"), "absent.jsonl cannot be read"), (("lint", "."), "cannot be read"),
         (("generate", "./bad.jsonl"), "bad.jsonl:2: This is not JSON"), (("convert", "./bad.jsonl"), "bad.jsonl:2: This is not JSON"),
         (("diff", "base", "./bad.jsonl"), "bad.jsonl:2: This is not JSON"), (("diff", "base"), "Missing argument"),
-        (("import", "./bad.jsonl", "new", "--reason", "x"), "2: This is not JSON"), (("import", "./bad.jsonl", "new"), "--reason"),
-        (("import", "./good.jsonl", "new", "--reason", " "), "reason: Say why"),
+        (("import", "./bad.jsonl", "odd", "--reason", "x"), "2: This is not JSON"), (("import", "./bad.jsonl", "odd"), "--reason"),
+        (("import", "./good.jsonl", "odd", "--reason", " "), "reason: Say why"),
         (("import", "./good.jsonl", "No Name", "--reason", "x"), "is not a name of lower-case letters"),
-        (("import", "./good.jsonl", "new", "--reason", "x", "--cluster", "absent"), "There is no cluster absent"),
-        (("import", "./absent.jsonl", "new", "--reason", "x"), "absent.jsonl cannot be read"),
+        (("import", "./good.jsonl", "odd", "--reason", "x", "--cluster", "absent"), "There is no cluster absent"),
+        (("import", "./absent.jsonl", "odd", "--reason", "x"), "absent.jsonl cannot be read"),
         (("publish", "absent"), "There is no policy absent"), (("check", "absent"), "There is no policy absent"),
         (("check", "base"), "cluster: Say first which cluster"), (("check", "far"), "An offline cluster decides nothing"),
     ])  # fmt: skip
@@ -210,31 +211,31 @@ class TestApi:
             assert answer.status_code in {200, 201}, answer.text
             return answer.get_json()
 
-        made = ask("POST", "", {"name": "new", "text": "# x\n" + ENGINEERS, "reason": "a start", "cluster": "spare", "beside_rbac": True})
+        made = ask("POST", "", {"name": "odd", "text": "# x\n" + ENGINEERS, "reason": "a start", "cluster": "spare", "beside_rbac": True})
         assert (made["version"], made["owner"], made["published_version"], made["beside_rbac"]) == (1, "ada", None, True)
-        assert ask("POST", "/new/versions", {"text": BOB, "reason": "bob only", "base": 1})["number"] == 2
-        whole = ask("GET", "/new?version=1")
+        assert ask("POST", "/odd/versions", {"text": BOB, "reason": "bob only", "base": 1})["number"] == 2
+        whole = ask("GET", "/odd?version=1")
         assert (whole["text"], [one["number"] for one in whole["versions"]]) == ("# x\n" + ENGINEERS, [2, 1])
         erin = line(user="erin", namespace="shop", resource="pods")
-        assert [ask("GET", f"/new/generated{which}")["text"] for which in ("?version=1", "")] == [erin, BOB]
-        assert ask("POST", "/generate", {"text": ENGINEERS}) == ask("GET", "/new/generated?version=1")
-        changes = ask("GET", "/new/difference?before=1&after=2")
+        assert [ask("GET", f"/odd/generated{which}")["text"] for which in ("?version=1", "")] == [erin, BOB]
+        assert ask("POST", "/generate", {"text": ENGINEERS}) == ask("GET", "/odd/generated?version=1")
+        changes = ask("GET", "/odd/difference?before=1&after=2")
         assert [[one["user"] for one in changes[side]] for side in ("gained", "lost")] == [["bob"], ["erin"]]
         assert ask("POST", "/diff", {"before": ENGINEERS, "after": BOB}) == changes
-        assert ask("GET", "/new/findings")["items"] == []
+        assert ask("GET", "/odd/findings")["items"] == []
         found = ask("POST", "/lint", {"text": BOB + BOB + "no"})["items"]
         assert {one["finding"] for one in found} == {"shadowed", "unreadable", "lockout"}
-        assert ask("GET", "/new/rbac")["manifests"][1]["subjects"][0]["name"] == "bob"
+        assert ask("GET", "/odd/rbac")["manifests"][1]["subjects"][0]["name"] == "bob"
         assert ask("POST", "/convert", {"text": line(user="bob", resource="pods")})["left_over"][0]["line"] == 1
         question = "user=erin&verb=delete&resource=pods&namespace=shop"
-        assert [ask("GET", f"/new/simulate?{question}{which}") for which in ("&version=1", "")] == [
+        assert [ask("GET", f"/odd/simulate?{question}{which}") for which in ("&version=1", "")] == [
             {"allowed": True, "reason": "ABAC: allowed by line 2", "line": 2},
             {"allowed": False, "reason": "No policy matched.", "line": None},
         ]  # fmt: skip
-        published = ask("POST", "/new/publish", {})
+        published = ask("POST", "/odd/publish", {})
         assert (Path(published["file"]).read_text("utf-8"), published["flags"][0]) == (BOB, "--authorization-mode=Node,RBAC,ABAC")
-        assert [(one["name"], one["published_version"]) for one in ask("GET", "")["items"]] == [("base", None), ("new", 2)]
-        ask("DELETE", "/new")
+        assert [(one["name"], one["published_version"]) for one in ask("GET", "")["items"]] == [("base", None), ("odd", 2)]
+        ask("DELETE", "/odd")
         assert Path(published["file"]).exists()
         assert [one["name"] for one in ask("GET", "")["items"]] == ["base"]
 
@@ -244,11 +245,11 @@ class TestApi:
         ("GET", "/base?version=x", None, 422, "version"), ("GET", "/base/difference?before=1", None, 422, "after"),
         ("GET", "/base/simulate?verb=get&resource=pods", None, 422, "user"),
         ("GET", "/base/simulate?user=a&verb=&resource=pods", None, 422, "verb"),
-        ("POST", "", {"name": "new"}, 422, "reason"), ("POST", "", {"name": "base", "reason": "x"}, 409, "name"),
-        ("POST", "", {"name": "New", "reason": "x"}, 422, "name"), ("POST", "", {"name": "new", "reason": "x", "colour": 1}, 422, "colour"),
-        ("POST", "", {"name": "new", "reason": "x", "text": "#\nno"}, 422, "policy:2"),
-        ("POST", "", {"name": "new", "reason": "x", "text": "#\0"}, 422, None),
-        ("POST", "", {"name": "new", "reason": "x", "cluster": "absent"}, 404, None),
+        ("POST", "", {"name": "odd"}, 422, "reason"), ("POST", "", {"name": "base", "reason": "x"}, 409, "name"),
+        ("POST", "", {"name": "New", "reason": "x"}, 422, "name"), ("POST", "", {"name": "odd", "reason": "x", "colour": 1}, 422, "colour"),
+        ("POST", "", {"name": "odd", "reason": "x", "text": "#\nno"}, 422, "policy:2"),
+        ("POST", "", {"name": "odd", "reason": "x", "text": "#\0"}, 422, None),
+        ("POST", "", {"name": "odd", "reason": "x", "cluster": "absent"}, 404, None),
         ("POST", "/base/versions", {"text": "#", "reason": "x", "base": 2}, 409, "base"),
         ("POST", "/base/versions", {"text": "#", "reason": "x", "base": 10**30}, 409, "base"),
         ("POST", "/base/versions", {"text": POLICY_TEXT, "reason": "x", "base": 1}, 422, "text"),
@@ -302,6 +303,11 @@ class TestApi:
         assert house.api("POST", "/policies", {}, body).status_code in {401, 413}
 
 
+def seal(text: str) -> str:
+    """What a preview of this text carries, so that it can be saved."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class TestForms:
     @pytest.fixture
     def house(self, house: Product) -> Product:
@@ -321,7 +327,7 @@ class TestForms:
         (b'{"user":"\xff"}', "not UTF-8: byte 9"), (b"#\n\0", "policy:2: There is a NUL"), (b"#\nno\nno", "policy:2: This is not JSON"),
     ])  # fmt: skip
     def test_a_file_that_cannot_be_kept_says_where(self, house: Product, content: bytes, complaint: str) -> None:
-        answer = house.logged_in("ada").post("/policies/new", file=(BytesIO(content), "p"), name="new", reason="x")
+        answer = house.logged_in("ada").post("/policies/new", file=(BytesIO(content), "p"), name="odd", reason="x")
         assert (answer.status_code, complaint in answer.text) == (422, True)
 
     @pytest.mark.parametrize("path", ["difference?after=", "difference?before=", "line?line="])
@@ -361,7 +367,8 @@ class TestForms:
     @pytest.mark.parametrize("edit", [str, lambda text: text.replace("\n", "\r\n")], ids=["LF", "CR LF"])
     def test_a_text_comes_back_as_a_browser_sends_it(self, house: Product, edit: Callable[[str], str], tmp_path: Path) -> None:
         ada, desk = house.logged_in("ada"), Desk(house, tmp_path)
-        assert ada.post("/policies/base/text", base=1, text=edit("\n" + BOB), reason="x", step="save").status_code == 302
+        form = {"base": 1, "text": edit("\n" + BOB), "seen": seal("\n" + BOB), "reason": "x", "step": "save"}
+        assert ada.post("/policies/base/text", **form).status_code == 302
         assert desk.text() == "\n" + BOB
         assert re.search(r"<textarea[^>]*>\n\n\{", ada.get("/policies/base/text").text), "a browser drops the first newline"
 
@@ -369,7 +376,7 @@ class TestForms:
         ada, attack = house.logged_in("ada"), "<attack-tag data-x='1'>\"{{7*191}}"
         text = line(user=attack, namespace=attack, resource="pods", apiGroup=attack)
         text += line(directoryGroup=f"local:{attack}", nonResourcePath=attack)
-        assert ada.post("/policies/base/text", base=1, text=text, reason=attack, step="save").status_code == 302
+        assert ada.post("/policies/base/text", base=1, text=text, seen=seal(text), reason=attack, step="save").status_code == 302
         for path in ("", "/text", "/line?line=1", "/line?line=2", "/difference", "/rbac", "/publish", "/settings", f"?q={attack}"):
             page = ada.get(f"/policies/base{path}").text
             assert ("<attack-tag" in page, str(7 * 191) in page) == (False, False), path

@@ -33,7 +33,7 @@ users = st.sampled_from(["alice", "bob", ROBOT, "system:anonymous"])
 groups = st.sampled_from(["dev", "ops", AUTHENTICATED, UNAUTHENTICATED, "system:serviceaccounts", "system:serviceaccounts:dev"])
 texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)
 directories = texts.filter(lambda one: ":" not in one)
-references = st.builds(Reference, st.sampled_from(abac.REFERENCES), st.builds("{}:{}".format, directories, texts))
+references = st.builds(Reference, st.sampled_from(abac.REFERENCES), st.builds("{}:{}".format, directories, texts.filter(lambda text: "\0" not in text)))
 nobodies = strategies.policies.map(lambda policy: replace(policy, user="", group=""))
 authored = st.lists(strategies.policies.map(lambda policy: (policy, None)) | st.tuples(nobodies, references), max_size=8)
 
