@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-_WORD = re.compile(r"[A-Za-z][-A-Za-z0-9_./]*")
+_WORD = re.compile(r"[A-Za-z/](?:[-A-Za-z0-9_./@:+=]*[A-Za-z0-9_/=])?")
 _NOT_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
 

@@ -26,6 +26,7 @@ from iam.kube.bindings import INSTANCE
 from iam.kube.kubeconfig import read
 from iam.kube.requests import service_account_user
 from iam.models import Group, Membership, Person, db
+from iam.services.access import NewMapping
 
 MANY = 1000
 THING = {"verb": "create", "resource": "configmaps", "namespace": "shop"}
@@ -284,8 +285,10 @@ def test_a_thousand_people_are_searched_and_come_in_pages(visit: Visits, make_li
         db.session.execute(insert(Person), people)
         db.session.execute(insert(Membership), [{"person_id": one, "group_id": group} for one in ids])
         db.session.commit()
+        ours = live.product.services  # in a namespace of its own: others' bindings of this name stand elsewhere on the shared cluster
+        ours.access.create(live.product.operator, NewMapping("local:engineers", "demo", "ClusterRole", "edit", ("crowded",)))
     page = visit(live, "ada")
-    page.goto(at(live, "who-can", when="planned", **THING))  # nothing of this need be written to the cluster
+    page.goto(at(live, "who-can", when="planned", **THING | {"namespace": "crowded"}))  # nothing of this need be written to the cluster
     assert re.search(r"\b1,?00\d people", page.get_by_role("search").inner_text())
     names = page.locator(":not(details) > .scroll td[data-label=Who]")
     first = set(names.all_inner_texts())
@@ -343,7 +346,7 @@ ANSWERS = {
     "who-can": THING | {"anywhere": "1"}, "what-can": {"user": "erin"}, "why": THING | {"user": "nico"}, "namespaces": {"user": "lee"},
     "compare": {"first": "erin", "second": "lee"}, "paths": {},
 }  # fmt: skip
-LOOKS: list[tuple[Theme, str]] = [("light", "en"), ("light", "zh-CN"), ("dark", "en"), ("dark", "zh-CN")]
+LOOKS: list[tuple[Theme, str]] = [("light", "en"), ("dark", "zh-CN")]
 
 
 @pytest.mark.parametrize("look", LOOKS, ids="-".join)

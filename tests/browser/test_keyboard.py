@@ -57,10 +57,10 @@ def test_the_first_stop_skips_to_the_content(visit: Visits, live_to_look_at: Liv
 def test_the_tab_order_is_that_of_reading(visit: Visits, live_to_look_at: Live) -> None:
     page = visit(live_to_look_at, "ada")
     page.goto(f"{live_to_look_at.base}/people")
-    stops = [press(page, "Tab") for _ in range(11)]
+    stops = [press(page, "Tab") for _ in range(13)]
     assert stops == [
-        "Skip to the content", "kube-iam", "My access", "Clusters", "Mappings", "People", "Audit", "Status", "AAda Adeyemi",
-        "Search", "Search",
+        "Skip to the content", "kube-iam", "My access", "Clusters", "Mappings", "People", "Policies", "Explorer", "Audit", "Status",
+        "AAda Adeyemi", "Search", "Search",
     ]
     assert page.evaluate(FOCUSED)
 

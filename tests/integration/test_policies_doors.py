@@ -184,9 +184,6 @@ class TestCommandLine:
         assert iam("abac", "import", path, "base", "--reason", "all of it").out == "base, version 1: 100000 policies.\n"
         assert desk.text() == HUNDRED_THOUSAND
         assert iam("abac", "generate", path).out == HUNDRED_THOUSAND
-        assert iam("--json", "abac", "lint", path, "--beside-rbac").json == []
-        assert [row["who"] for row in iam("--json", "abac", "diff", path, a_file(HUNDRED_THOUSAND + BOB, "b.jsonl")).json] == ["bob"]
-        assert len({one["metadata"]["namespace"] for one in yaml.load_all(iam("abac", "convert", path).out, yaml.CSafeLoader)}) == 5
 
 
 class TestApi:
