@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,11 +19,11 @@ from iam.errors import Sentence
 from iam.kube.abac import Policy
 from iam.kube.abac_coverage import halves
 from iam.kube.bindings import API_VERSION, RBAC_GROUP, SUBJECTS_PER_BINDING
+from iam.kube.names import is_label
 from iam.kube.rbac import ALL
 from iam.kube.requests import READ_ONLY_VERBS
 from iam.kube.resources import BUILT_IN, Resource
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 Served = Mapping[tuple[str, str], Resource]
 _Subject = tuple[str, str]
 _Rule = tuple[tuple[str, tuple[str, ...]], ...]
@@ -83,7 +82,7 @@ def _why_not(half: Policy, served: Served) -> Sentence | None:
 def _why_not_there(namespace: str) -> Sentence | None:
     if namespace == "":
         return Sentence("RBAC cannot allow requests outside of namespaces only; write * for the namespace if both are meant.")
-    if namespace != ALL and not _LABEL.fullmatch(namespace):
+    if namespace != ALL and not is_label(namespace):
         return Sentence("%(namespace)s cannot be the name of a namespace.", {"namespace": namespace})
     return None
 

@@ -7,7 +7,6 @@ https://kubernetes.io/docs/reference/access-authn-authz/rbac/#core-component-rol
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,11 +15,11 @@ from enum import StrEnum
 from iam.errors import Sentence
 from iam.kube.abac import MAX_LINE_BYTES, AbacAuthorizer, Policy
 from iam.kube.abac_coverage import Coverage, halves
+from iam.kube.names import is_label
 from iam.kube.rbac import ALL
 from iam.kube.requests import AUTHENTICATED, UNAUTHENTICATED, Request, with_implied_groups
 from iam.kube.resources import BUILT_IN, GROUPS, groups_of
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _EVERYBODY = {AUTHENTICATED, UNAUTHENTICATED}
 _ANONYMOUS = "system:anonymous"
 MOST_NAMED = 5
@@ -125,7 +124,7 @@ def _why_no_resource(policy: Policy) -> Sentence | None:
             return Sentence("Only a * that stands alone is a wildcard; %(value)s is taken literally.", {"value": value})
     if resource != resource.lower() or resource.strip() != resource:
         return Sentence("Resources are written in lower-case letters, like pods; %(resource)s never matches.", {"resource": resource})
-    if namespace not in {"", ALL} and not _LABEL.fullmatch(namespace):
+    if namespace not in {"", ALL} and not is_label(namespace):
         return Sentence("%(namespace)s cannot be the name of a namespace.", {"namespace": namespace})
     return _why_not_served(resource, group, namespace)
 

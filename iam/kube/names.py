@@ -59,9 +59,14 @@ def group_name(raw: str) -> str:
     return refuse_reserved(name, field="group")
 
 
+def is_label(name: str) -> bool:
+    """Whether this is a DNS label (RFC 1123), as the names of namespaces are."""
+    return _LABEL.fullmatch(name) is not None
+
+
 def object_name(name: str, *, field: str = "name") -> str:
     """A DNS label, such as a namespace or our cluster names. Raises Invalid."""
-    if not _LABEL.fullmatch(name):
+    if not is_label(name):
         raise Invalid(
             "%(name)r is not a name of lower-case letters, digits and hyphens (at most 63).", field=field, name=name
         )
