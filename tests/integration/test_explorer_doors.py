@@ -14,10 +14,12 @@ from fixtures.offline import events, give, offline
 from fixtures.product import Product, ProductMaker
 from fixtures.stage import Scene, on_stage, rule
 from rigs.processes import free_port
+from sqlalchemy import insert, select
 
 from iam.clusters.client import ApiServer
 from iam.clusters.throwaway import ControlPlane
 from iam.kube.requests import service_account_user
+from iam.models import Group, Membership, Person, db
 from iam.services.clusters import Registration
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
@@ -292,6 +294,27 @@ class TestOfflineCluster:
         rows = ready.api("GET", "/clusters/prod/access/what-can?user=erin", ready.token("ada", "read")).get_json()["items"]
         assert {(row["namespace"], row["role"], row["group"]) for row in rows} == {("shop", "ClusterRole/edit", "local:engineers")}
         assert "deployments" in {resource for row in rows for resource in row["resources"]}
+
+    def test_many_people_are_searched_and_come_in_pages(self, ready: Product) -> None:
+        ready.logged_in("erin")
+        with ready.app.app_context():
+            now, group = ready.clock(), db.session.scalar(select(Group.id).filter_by(name="engineers"))
+            rows = [
+                {
+                    "id": f"{number:024d}", "directory": "local", "subject": str(number), "username": f"crowd{number:04d}",
+                    "display_name": f"Crowd {number:04d}", "created_at": now, "synced_at": now,
+                }
+                for number in range(250)
+            ]
+            db.session.execute(insert(Person), rows)
+            db.session.execute(insert(Membership), [{"person_id": row["id"], "group_id": group} for row in rows])
+            db.session.commit()
+        path = "/explorer/who-can?cluster=prod&verb=create&resource=configmaps&namespace=shop&when=planned"
+        browser = ready.logged_in("ada")
+        first, second = (browser.get(f"{path}&page={number}").text for number in (1, 2))
+        assert ("251 people" in first, "1 of 3" in first, "2 of 3" in second) == (True, True, True)
+        assert (">crowd0000<" in first, ">crowd0000<" in second, ">crowd0150<" in second) == (True, False, True)
+        assert "10 people" in browser.get(f"{path}&q=crowd007").text
 
     def test_what_is_to_go_is_not_planned(self, ready: Product) -> None:
         ready.logged_in("erin")
