@@ -62,10 +62,10 @@ def lint(numbered: Sequence[tuple[int, Policy]], *, alone: bool = True) -> list[
     ``numbered`` is what the API server would see; a line whose reference was expanded comes once a user.
     """
     findings = [*_each_line(numbered), *_compared(numbered), *(_lockouts(numbered) if alone else ())]
-    return sorted(set_of(findings), key=lambda finding: (finding.line, finding.code))
+    return sorted(_once(findings), key=lambda finding: (finding.line, finding.code))
 
 
-def set_of(findings: Iterable[Finding]) -> list[Finding]:
+def _once(findings: Iterable[Finding]) -> list[Finding]:
     """Each line and code once: the users behind one reference share a finding."""
     found: dict[tuple[int, Code, str], Finding] = {}
     for finding in findings:

@@ -6,11 +6,9 @@ from flask_wtf import FlaskForm
 from wtforms import BooleanField, StringField
 
 from iam.errors import Invalid, NotFound
-from iam.kube.abac import Policy, Reference
+from iam.kube.abac import REFERENCES, Policy, Reference
 from iam.kube.requests import AUTHENTICATED
 from iam.services.policy_drafts import Draft, line_for
-
-REFERENCES = {"person": "person", "directoryGroup": "directoryGroup"}
 
 
 class LineForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
