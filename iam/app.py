@@ -23,6 +23,8 @@ from iam.directory.oidc import OidcDirectory
 from iam.files import folder
 from iam.kube.kubeconfig import Access
 from iam.models import Cluster, db
+from iam.notify.mail import SmtpSender
+from iam.notify.webhook import HttpWebhookSender
 from iam.services import Services
 from iam.services.accounts import SqlAccountStore
 from iam.services.base import World
@@ -89,7 +91,10 @@ def wire(settings: Settings, now: Clock) -> World:
     """The outside world, by the settings."""
     vault = Vault(key.get_secret_value() for key in settings.encryption_keys)
     directories = {known.name: directory(known, now) for known in settings.directories}
-    return World(settings=settings, now=now, directories=directories, connect=Connections(settings, vault, now), vault=vault)
+    return World(
+        settings=settings, now=now, directories=directories, connect=Connections(settings, vault, now), vault=vault,
+        mail=SmtpSender(settings.mail, now), webhooks=HttpWebhookSender(settings.webhooks, now),
+    )
 
 
 def directory(settings: DirectorySettings, now: Clock) -> Directory:

@@ -57,8 +57,13 @@ class Worker:
             self._services.heartbeats.beat()
             clusters = self._services.reconciler.due()
             directories = self._services.sync.due()
+            destinations = self._services.outbox.due()
         for name in clusters:
             self._start(f"cluster {name}", partial(self._services.reconciler.run, WORKER, name))
+        self._start("ends", self._services.clockwork.end)
+        self._start("starts", self._services.clockwork.start)
+        for destination in destinations:
+            self._start(f"outbox {destination}", partial(self._services.outbox.deliver, destination))
         for name in directories:
             self._start(f"directory {name}", partial(self._services.sync.run_if_alone, WORKER, name))
         now = self._services.world.now()

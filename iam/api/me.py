@@ -29,7 +29,7 @@ def my_access() -> Holdings:
     """What I may do, where, through which mapping."""
     ours = services.current()
     ours.audit.require(actor(), scope=READ)
-    holdings = ours.access.holdings(ours.people.get(actor(), actor().person_id))
+    holdings = ours.holdings.of(ours.people.get(actor(), actor().person_id))
     return Holdings(
         items=[
             HoldingOut(cluster=one.cluster.name, role=str(one.role), namespaces=list(one.namespaces), group=one.group, until=one.until)

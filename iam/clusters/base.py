@@ -75,6 +75,9 @@ class Connection(Protocol):
     def rbac(self) -> list[dict[str, Any]]:
         """Every RBAC object of the cluster, as the API gives it. Raises Unavailable."""
 
+    def role(self, role: RoleRef, namespace: str) -> dict[str, Any] | None:
+        """One role (a Role in this namespace) as the API gives it, None where there is none. Raises Unavailable."""
+
     def allows(self, request: Request) -> bool:
         """What the cluster itself decides. Raises Unavailable; Refused where we may not ask."""
 

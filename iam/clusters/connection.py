@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from iam import log
 from iam.clusters.base import Applied, BindingStore, ProbeReport, Signer
@@ -15,7 +16,7 @@ from iam.clusters.bindings import ApiBindingStore
 from iam.clusters.client import ApiServer
 from iam.clusters.csr import CsrSigner
 from iam.clusters.manifests import rights
-from iam.errors import Invalid, Unavailable
+from iam.errors import Invalid, NotFound, Unavailable
 from iam.kube.bindings import RBAC_GROUP, Binding, Plan, RoleRef
 from iam.kube.certificates import MIN_LIFETIME, Mismatch, new_key, new_request, verify_issued
 from iam.kube.kubeconfig import Access
@@ -76,6 +77,15 @@ class LiveConnection:
             found += [{"kind": kind, **item} for item in self._api.list(f"/apis/{RBAC_GROUP}/v1/{kind.lower()}s")]
         return found
 
+    def role(self, role: RoleRef, namespace: str) -> dict[str, Any] | None:
+        """One GET."""
+        scope = f"namespaces/{quote(namespace, safe='')}/" if role.kind == "Role" else ""
+        try:
+            found = self._api.get(f"/apis/{RBAC_GROUP}/v1/{scope}{role.kind.lower()}s/{quote(role.name, safe='')}")
+        except NotFound:
+            return None
+        return {"kind": role.kind, **found}
+
     def allows(self, request: Request) -> bool:
         """One SubjectAccessReview."""
         return self._api.allows(request)
@@ -110,6 +120,11 @@ class OfflineConnection:
         """What the file holds, and the roles that every cluster has for people."""
         bindings = [binding.manifest(self._instance) for binding in self.bindings.owned().values()]
         return [*json.loads(_USER_FACING_ROLES.read_text("utf-8")), *bindings]
+
+    def role(self, role: RoleRef, namespace: str) -> dict[str, Any] | None:  # noqa: ARG002
+        """One of those that every cluster has."""
+        known: list[dict[str, Any]] = json.loads(_USER_FACING_ROLES.read_text("utf-8"))
+        return next((one for one in known if (one["kind"], one["metadata"]["name"]) == (role.kind, role.name)), None)
 
     def allows(self, request: Request) -> bool:  # noqa: ARG002
         """Nothing decides there."""

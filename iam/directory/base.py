@@ -26,7 +26,9 @@ class Identity:
     email: str = ""
     groups: frozenset[str] = frozenset()
     manager: str = ""
-    """Subject (or DN) of the person's lead, empty if the directory does not say."""
+    """The ``entry`` of the person's lead, empty if the directory does not say."""
+    entry: str = ""
+    """How other entries of this directory name this person, empty if they never do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from ldap3.utils.dn import escape_rdn
 from iam.directory import ldap_accounts
 from iam.directory.base import Identity, LoginRefused, Step, silent
 from iam.directory.ldap_connection import BindRefused, Conversation, Entry, LdapServers, ServerFailed
-from iam.directory.ldap_groups import LdapGroups
+from iam.directory.ldap_groups import LdapGroups, canonical_dn
 from iam.errors import Invalid, Unavailable
 from iam.kube import names
 from iam.settings.directories import LdapSettings
@@ -163,7 +163,8 @@ class LdapDirectory:
             display_name=entry.text(settings.name_attribute) or canonical,
             email=entry.text(settings.email_attribute),
             groups=groups,
-            manager=entry.text("manager"),
+            manager=canonical_dn(entry.text("manager")),
+            entry=canonical_dn(entry.dn),
         )
 
     def _username(self, entry: Entry) -> str:

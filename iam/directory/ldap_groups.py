@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from ldap3.utils.conv import escape_filter_chars
+from ldap3.utils.dn import escape_rdn
 
 from iam.directory.ldap_connection import Conversation, Entry, ServerFailed
 from iam.errors import Invalid
@@ -33,6 +34,11 @@ def normalise_dn(dn: str) -> Dn:
     return tuple(
         tuple(sorted((attribute.casefold(), _folded(value)) for attribute, value in part)) for part in _parts(dn)
     )
+
+
+def canonical_dn(dn: str) -> str:
+    """One spelling of a DN, to compare as text; nothing for what is not a DN."""
+    return ",".join("+".join(f"{attribute}={escape_rdn(value)}" for attribute, value in part) for part in _dn_or_nothing(dn))
 
 
 def _parts(dn: str) -> list[list[tuple[str, str]]]:

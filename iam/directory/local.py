@@ -31,6 +31,7 @@ class Account:
     groups: frozenset[str]
     password_hash: str
     disabled: bool
+    manager: str = ""
 
     def __repr__(self) -> str:
         return f"Account({self.username!r})"
@@ -94,6 +95,8 @@ class LocalDirectory:
             display_name=account.display_name,
             email=account.email,
             groups=account.groups,
+            manager=account.manager,
+            entry=account.username,
         )
 
 

@@ -55,6 +55,11 @@ class Person(Base):
     display_name: Mapped[str] = mapped_column(String(255))
     email: Mapped[str] = mapped_column(String(320), default="")
     manager: Mapped[str] = mapped_column(String(512), default="")
+    """The ``entry`` of the person's lead."""
+    entry: Mapped[str] = mapped_column(String(512), default="", index=True)
+    """How other entries of the directory name this person: a normalised DN, or a name."""
+    language: Mapped[str] = mapped_column(String(8), default="")
+    """What they were seen to read last, for mails."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_login_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     synced_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -83,5 +88,7 @@ class LocalAccount(Base):
     email: Mapped[str] = mapped_column(String(320), default="")
     groups: Mapped[str] = mapped_column(String(4096), default="")
     """Comma-separated group names."""
+    manager: Mapped[str] = mapped_column(String(255), default="")
+    """Username of the lead."""
     password_hash: Mapped[str] = mapped_column(String(255))
     disabled: Mapped[bool] = mapped_column(default=False)

@@ -15,14 +15,29 @@ from iam.services.clusters import Clusters
 from iam.services.credentials import Credentials
 from iam.services.explorer import Explorer
 from iam.services.heartbeats import Heartbeats
+from iam.services.holdings import Holdings
 from iam.services.housekeeping import Housekeeping
 from iam.services.login import Logins
 from iam.services.people import People
 from iam.services.policies import Policies
 from iam.services.publishing import Publishing
 from iam.services.reconcile import Reconciler
+from iam.services.requests.approvers import Approvers
+from iam.services.requests.asking import Requests
+from iam.services.requests.cases import Cases
+from iam.services.requests.catalogue import Catalogue
+from iam.services.requests.clockwork import Clockwork
+from iam.services.requests.deciding import Decisions
+from iam.services.requests.emergency import Emergencies
+from iam.services.requests.grants import Grants
+from iam.services.requests.progress import Progress
+from iam.services.requests.rules import Rules
+from iam.services.requests.shown import Roles
 from iam.services.snapshots import Snapshots
 from iam.services.sync import Sync
+from iam.services.telling.notices import Notices
+from iam.services.telling.outbox import Outbox
+from iam.services.telling.webhooks import Webhooks
 from iam.services.tokens import Tokens
 from iam.services.views import Views
 
@@ -41,6 +56,7 @@ class Services:
     tokens: Tokens
     clusters: Clusters
     access: Access
+    holdings: Holdings
     credentials: Credentials
     reconciler: Reconciler
     sync: Sync
@@ -49,22 +65,40 @@ class Services:
     explorer: Explorer
     policies: Policies
     publishing: Publishing
+    catalogue: Catalogue
+    rules: Rules
+    requests: Requests
+    decisions: Decisions
+    cases: Cases
+    grants: Grants
+    emergencies: Emergencies
+    clockwork: Clockwork
+    notices: Notices
+    outbox: Outbox
+    webhooks: Webhooks
 
     @classmethod
     def over(cls, world: World) -> Services:
         """Wire them."""
-        audit = Audit(world)
-        people = People(world, audit)
-        clusters = Clusters(world, audit)
-        access = Access(world, audit)
-        policies = Policies(world, audit)
+        audit, holdings, approvers = Audit(world), Holdings(world), Approvers(world)
+        people, clusters, access = People(world, audit), Clusters(world, audit), Access(world, audit)
+        logins, policies, roles = Logins(world, audit, people), Policies(world, audit), Roles(clusters)
+        views = Views(world, clusters, access, holdings, Snapshots(world.now))
+        notices, catalogue = Notices(world, audit), Catalogue(world, audit)
+        rules, grants = Rules(world, audit, catalogue, approvers), Grants(world, audit, notices)
+        progress = Progress(world, audit, approvers, grants, notices)
+        emergencies = Emergencies(world, audit, clusters, logins, approvers, roles, progress, grants, notices)
+        outbox = Outbox(world, audit)
         return cls(
-            world=world, audit=audit, people=people, accounts=Accounts(world, audit), logins=Logins(world, audit, people),
-            tokens=Tokens(world, audit, people), clusters=clusters, access=access, credentials=Credentials(world, audit, access),
-            reconciler=Reconciler(world, audit, clusters, access), sync=Sync(world, audit, people),
-            heartbeats=Heartbeats(world, audit), housekeeping=Housekeeping(world),
-            explorer=Explorer(audit, clusters, Views(world, clusters, access, Snapshots(world.now))),
-            policies=policies, publishing=Publishing(world, audit, policies, clusters),
+            world=world, audit=audit, people=people, accounts=Accounts(world, audit), logins=logins,
+            tokens=Tokens(world, audit, people), clusters=clusters, access=access, holdings=holdings,
+            credentials=Credentials(world, audit, holdings), reconciler=Reconciler(world, audit, clusters, holdings, grants),
+            sync=Sync(world, audit, people), heartbeats=Heartbeats(world, audit), housekeeping=Housekeeping(world, outbox),
+            explorer=Explorer(audit, clusters, views), policies=policies, publishing=Publishing(world, audit, policies, clusters),
+            catalogue=catalogue, rules=rules, requests=Requests(world, audit, catalogue, rules, approvers, roles, progress),
+            decisions=Decisions(world, audit, rules, approvers, roles, progress, notices), cases=Cases(views), grants=grants,
+            emergencies=emergencies, clockwork=Clockwork(world, rules, roles, progress, grants, emergencies),
+            notices=notices, outbox=outbox, webhooks=Webhooks(world, audit),
         )
 
 

@@ -1,23 +1,19 @@
-"""Access: mappings of directory groups to roles, what they give to whom, and what a change would do."""
+"""Access: mappings of directory groups to roles, and what a change of them would do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
 from iam.errors import Conflict, Invalid, NotFound
 from iam.kube import names
-from iam.kube.bindings import Entitlement, RoleRef, Subject
 from iam.models import Cluster, Group, Mapping, Membership, Person, db
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, once_more, transaction
-from iam.services.clusters import role_ref
-from iam.services.memberships import count_now, counting, lapse_at
+from iam.services.memberships import counting
 from iam.services.people import groups_named
 from iam.services.wakeups import want_cluster
 
@@ -49,21 +45,8 @@ class Effect:
     """People of the group who hold the role there through another mapping anyway."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """One line of the home page: what somebody may do where, and through which mapping."""
-
-    cluster: Cluster
-    role: RoleRef
-    namespaces: tuple[str, ...]
-    group: str
-    until: datetime | None
-    is_ours: bool = True
-    """False where the cluster itself learns the group: a certificate of ours does not carry it."""
-
-
 class Access:
-    """Use cases about mappings and entitlements."""
+    """Use cases about mappings."""
 
     def __init__(self, world: World, audit: Audit) -> None:
         self._world = world
@@ -143,44 +126,6 @@ class Access:
                 actor, Event.MAPPING_REMOVED, Target("mapping", name, mapping.cluster.name), namespaces=mapping.namespaces
             )
             db.session.delete(mapping)
-
-    def holdings(self, person: Person) -> list[Holding]:
-        """What this person holds, one line a mapping, in one query."""
-        if not count_now(self._world, person):
-            return []
-        until = lapse_at(self._world, person)
-        rows = db.session.scalars(
-            select(Mapping)
-            .join(Membership, and_(Membership.group_id == Mapping.group_id, Membership.person_id == person.id))
-            .join(Mapping.cluster).options(joinedload(Mapping.cluster).joinedload(Cluster.reconcile), joinedload(Mapping.group))
-            .order_by(Cluster.name, Mapping.role_name)
-        )
-        return [
-            Holding(
-                row.cluster, role_ref(row.role_kind, row.role_name), tuple(row.namespaces), row.group.reference, until,
-                is_ours=row.subject_kind == "User",
-            )
-            for row in rows
-        ]
-
-    def entitlements(self, cluster_id: str) -> Iterable[Entitlement]:
-        """All that a cluster's bindings must grant now: two queries, however many people."""
-        users = (
-            select(Mapping.id, Mapping.role_kind, Mapping.role_name, Mapping.namespaces, Person.username)
-            .join(Membership, Membership.group_id == Mapping.group_id)
-            .join(Person, Person.id == Membership.person_id)
-            .where(Mapping.cluster_id == cluster_id, Mapping.subject_kind == "User", counting(self._world))
-        )
-        groups = (
-            select(Mapping.id, Mapping.role_kind, Mapping.role_name, Mapping.namespaces, Group.name)
-            .join(Group, Group.id == Mapping.group_id)
-            .where(Mapping.cluster_id == cluster_id, Mapping.subject_kind == "Group")
-        )
-        for query, subject in ((users, partial(Subject, "User")), (groups, partial(Subject, "Group"))):
-            for mapping_id, role_kind, role_name, namespaces, name in db.session.execute(query):
-                scopes: list[str | None] = [*namespaces] or [None]
-                for namespace in scopes:
-                    yield Entitlement(subject(name), role_ref(role_kind, role_name), namespace, f"mapping:{mapping_id}")
 
     def known_groups(self, actor: Actor) -> Sequence[str]:
         """``directory:group`` of every group seen so far, to choose from."""

@@ -35,7 +35,8 @@ class Accounts:
         self._audit = audit
 
     def create(
-        self, actor: Actor, *, username: str, password: str, display_name: str = "", email: str = "", groups: frozenset[str] = frozenset()
+        self, actor: Actor, *, username: str, password: str, display_name: str = "", email: str = "", groups: frozenset[str] = frozenset(),
+        manager: str = "",
     ) -> str:
         """Add an account to the local directory; returns the directory's name. Raises Invalid, Conflict."""
         self._audit.require(actor, "administrator", scope=WRITE)
@@ -50,6 +51,7 @@ class Accounts:
                 LocalAccount(
                     directory=directory, username=canonical, display_name=display_name or canonical, email=email,
                     groups=",".join(sorted(names.group_name(group) for group in groups)), password_hash=new_hash(password),
+                    manager=names.canonical_username(manager) if manager else "",
                 )
             )
             self._audit.record(actor, Event.ACCOUNT_CREATED, Target("account", canonical), groups=sorted(groups))
@@ -91,4 +93,4 @@ class Accounts:
 
 def _account(row: LocalAccount) -> Account:
     groups = frozenset(filter(None, row.groups.split(",")))
-    return Account(row.id, row.username, row.display_name, row.email, groups, row.password_hash, row.disabled)
+    return Account(row.id, row.username, row.display_name, row.email, groups, row.password_hash, row.disabled, row.manager)

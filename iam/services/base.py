@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from iam.directory.base import Directory
 from iam.models import db
+from iam.notify.base import MailSender, WebhookSender
 from iam.services.vault import Vault
 from iam.settings import Role, Settings
 
@@ -56,13 +57,15 @@ WORKER = Actor(name="kube-iam", door="worker", roles=frozenset({"administrator"}
 
 @dataclass(frozen=True)
 class World:
-    """Everything outside: settings, the clock, directories, clusters, keys. Wired once, in iam.app."""
+    """Everything outside: settings, the clock, directories, clusters, keys, who is told. Wired once, in iam.app."""
 
     settings: Settings
     now: Callable[[], datetime]
     directories: Mapping[str, Directory]
     connect: Callable[[Cluster], Connection]
     vault: Vault
+    mail: MailSender
+    webhooks: WebhookSender
 
 
 def key_hash(key: str) -> str:

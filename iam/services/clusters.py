@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
+from iam.approval.scopes import covers
 from iam.clusters import manifests
 from iam.clusters.base import Connection
 from iam.clusters.connection import in_cluster_access
@@ -20,7 +21,8 @@ from iam.kube.bindings import RoleRef
 from iam.kube.certificates import MIN_LIFETIME, read_ca, read_ca_bundle
 from iam.kube.kubeconfig import Access, check_access, check_server
 from iam.kube.kubeconfig import read as read_kubeconfig
-from iam.models import Cluster, Mapping, PolicyFile, ReconcileState, Session, db
+from iam.models import CatalogueEntry, Cluster, EmergencyDoor, Grant, Mapping, PolicyFile, ReconcileState, Session, Webhook, db
+from iam.models.grant import ACTIVE, ENDED
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.wakeups import want_cluster
@@ -117,6 +119,9 @@ class Clusters:
             mapped = db.session.scalar(select(Mapping.id).where(Mapping.cluster_id == cluster.id).limit(1))
             if mapped:
                 raise Conflict("%(name)s still has mappings; remove them first, so that their bindings go.", name=name)
+            granted = db.session.scalar(select(Grant.id).where(Grant.cluster_id == cluster.id, Grant.state == ACTIVE).limit(1))
+            if granted and not leave_bindings:
+                raise Conflict("%(name)s still has grants that run; end them first, so that their bindings go.", name=name)
             state = cluster.reconcile
             was_ever_used = state.wanted > 1
             if was_ever_used and (state.is_behind or state.failures or state.bindings) and not leave_bindings:
@@ -201,6 +206,11 @@ class Clusters:
                     if sealed and not vault.is_current(sealed):
                         setattr(cluster, field, vault.seal(vault.open(sealed)))
                         count += 1
+            for webhook in db.session.scalars(select(Webhook)):
+                for field in ("url", "secret"):
+                    if not vault.is_current(getattr(webhook, field)):
+                        setattr(webhook, field, vault.seal(vault.open(getattr(webhook, field))))
+                        count += 1
             for session in db.session.scalars(select(Session).where(Session.logout.is_not(None), Session.ended_at.is_(None))):
                 if session.logout and not vault.is_current(session.logout):
                     session.logout = vault.seal(vault.open(session.logout))
@@ -227,9 +237,14 @@ class Clusters:
 
 
 def bound_roles(cluster: Cluster) -> set[RoleRef]:
-    """The roles that mappings bind on a cluster."""
-    rows = db.session.execute(select(Mapping.role_kind, Mapping.role_name).where(Mapping.cluster_id == cluster.id).distinct())
-    return {role_ref(kind, name) for kind, name in rows}
+    """The roles that are handed out on a cluster, or may be: mapped, granted, offered in the catalogue, behind an emergency door."""
+    mapped = select(Mapping.role_kind, Mapping.role_name).where(Mapping.cluster_id == cluster.id)
+    granted = select(Grant.role_kind, Grant.role_name).where(Grant.cluster_id == cluster.id, Grant.state != ENDED)
+    found = {role_ref(kind, name) for query in (mapped, granted) for kind, name in db.session.execute(query.distinct())}
+    for offer in (*db.session.scalars(select(CatalogueEntry)), *db.session.scalars(select(EmergencyDoor))):
+        if covers(offer.clusters, cluster.name):
+            found.add(role_ref(offer.role_kind, offer.role_name))
+    return found
 
 
 def role_ref(kind: str, name: str) -> RoleRef:

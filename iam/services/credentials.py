@@ -27,10 +27,10 @@ from iam.kube.certificates import (
 )
 from iam.kube.kubeconfig import Entry, write
 from iam.models import Cluster, Credential, Person, db
-from iam.services.access import Access, Holding
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import KUBECONFIG, READ, Actor, World, transaction
 from iam.services.clusters import NONE
+from iam.services.holdings import Holding, Holdings
 
 _log = log.get(__name__)
 OURS, THEIRS = "ours", "theirs"
@@ -80,10 +80,10 @@ class _Order:
 class Credentials:
     """Use cases about one's own credentials."""
 
-    def __init__(self, world: World, audit: Audit, access: Access) -> None:
+    def __init__(self, world: World, audit: Audit, holdings: Holdings) -> None:
         self._world = world
         self._audit = audit
-        self._access = access
+        self._holdings = holdings
 
     def issue(self, actor: Actor, ask: Ask) -> Handed:
         """A kubeconfig with fresh certificates: all of them, or none and an error.
@@ -125,7 +125,7 @@ class Credentials:
         return person
 
     def _orders(self, actor: Actor, person: Person, ask: Ask) -> list[_Order]:
-        clusters = self._chosen(actor, self._access.holdings(person), ask.clusters)
+        clusters = self._chosen(actor, self._holdings.of(person), ask.clusters)
         brought = self._brought_request(ask, person)
         orders = []
         for cluster in clusters:

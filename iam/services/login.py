@@ -21,6 +21,7 @@ from iam.services.throttle import Throttle, Throttled
 
 _log = log.get(__name__)
 _TOUCH = timedelta(minutes=1)
+_WRONG_PASSWORD = Unauthenticated("The password is not right.", field="password")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,29 @@ class Logins:
             self._throttle.give_back(counted_as, visitor.address)
             self._audit.record(replace(actor, person_id=person.id), Event.LOGIN, Target("directory", identity.directory))
         return Started(person, key)
+
+    def confirm(self, actor: Actor, password: str) -> None:
+        """Prove once more who one is, by the password of one's directory. Raises Unauthenticated, TooMany, Conflict, Unavailable."""
+        person = db.session.get(Person, actor.person_id) if actor.person_id else None
+        directory = self._world.directories.get(person.directory) if person else None
+        if person is None or not isinstance(directory, PasswordDirectory):
+            raise Conflict("This asks for a password, and your directory has none: use an account of the local or the LDAP directory.")
+        known = next(one for one in self._world.settings.directories if one.name == person.directory)
+        account = f"{person.directory}:{person.username.removeprefix(known.username_prefix)}"
+        target, subject, address = Target("directory", person.directory), person.subject, actor.address
+        self._count_attempt(actor, target, account)
+        try:
+            identity = directory.authenticate(person.username.removeprefix(known.username_prefix), password)
+        except LoginRefused as refused:
+            raise self._refused(actor, target, refused.reason, shown=_WRONG_PASSWORD) from None
+        except Problem:  # the directory is away, which is nobody's guess
+            with transaction():
+                self._throttle.give_back(account, address)
+            raise
+        if identity.subject != subject:
+            raise self._refused(actor, target, "the password is somebody else's", shown=_WRONG_PASSWORD)
+        with transaction():
+            self._throttle.give_back(account, address)
 
     def refuse_flood(self, visitor: Actor, target: Target) -> None:
         """For doors that turn away what is no login: so many from one address, then no more is even recorded."""

@@ -62,7 +62,7 @@ class People:
             self._audit.record(actor, Event.PERSON_CHANGED, _target(person), username=[person.username, identity.username])
             person.username = identity.username
             want_clusters_of_groups([group.id for group in person.groups], now)
-        person.display_name, person.email, person.manager = profile(identity)
+        person.display_name, person.email, person.manager, person.entry = profile(identity)
         lapsed = lapse_at(self._world, person)
         person.synced_at = now
         if person.disabled_reason == BY_DIRECTORY:
@@ -204,10 +204,15 @@ class People:
         self._audit.record(actor, Event.PERSON_CHANGED, _target(person), joined=sorted(joined), left=sorted(left))
 
 
-def profile(identity: Identity) -> tuple[str, str, str]:
-    """Display name, e-mail and manager as they are stored: printable, and no longer than their columns."""
+def profile(identity: Identity) -> tuple[str, str, str, str]:
+    """Display name, e-mail, manager and entry as they are stored: printable, and no longer than their columns."""
     display_name = names.printable(identity.display_name, 255) or identity.username
-    return display_name, names.printable(identity.email, 320), names.printable(identity.manager, 512)
+    return display_name, names.printable(identity.email, 320), _whole(identity.manager), _whole(identity.entry)
+
+
+def _whole(entry: str) -> str:
+    """The name of an entry, or nothing: half a name would be somebody else's."""
+    return entry if len(entry) <= 512 and names.printable(entry, 512) == entry else ""
 
 
 def groups_named(directory: str, wanted: frozenset[str] | set[str]) -> list[Group]:

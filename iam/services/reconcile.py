@@ -1,11 +1,11 @@
-"""Bringing clusters in line: desired from mappings, found on the cluster, the difference applied, again until done.
+"""Bringing clusters in line: desired from mappings and grants, found on the cluster, the difference applied, again until done.
 
 Nothing waits in memory: what is due is in the database, so a crash at any line is mended by the next run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,11 +17,12 @@ from iam.clusters.base import Applied
 from iam.errors import NotFound, Problem
 from iam.kube.bindings import Binding, Plan, compile_bindings, plan
 from iam.models import Cluster, ReconcileState, db
-from iam.services.access import Access
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.clusters import Clusters
+from iam.services.holdings import Holdings
 from iam.services.locks import only_one
+from iam.services.requests.grants import Grants
 
 _log = log.get(__name__)
 MAX_PAUSE_SECONDS = 300
@@ -41,11 +42,12 @@ class Outcome:
 class Reconciler:
     """Use cases of reconciliation."""
 
-    def __init__(self, world: World, audit: Audit, clusters: Clusters, access: Access) -> None:
+    def __init__(self, world: World, audit: Audit, clusters: Clusters, holdings: Holdings, grants: Grants) -> None:
         self._world = world
         self._audit = audit
         self._clusters = clusters
-        self._access = access
+        self._holdings = holdings
+        self._grants = grants
 
     def due(self) -> Sequence[str]:
         """The names of clusters that need work now: behind, or not compared for long."""
@@ -71,7 +73,7 @@ class Reconciler:
 
     def desired(self, cluster_name: str) -> dict[tuple[str, str], Binding]:
         """The bindings that should be on a cluster now."""
-        return compile_bindings(self._access.entitlements(self._state(cluster_name).cluster_id))
+        return compile_bindings(self._holdings.entitlements(self._state(cluster_name).cluster_id))
 
     def plan(self, actor: Actor, cluster_name: str) -> Plan:
         """What a run would do, without doing it. Raises Unavailable."""
@@ -90,14 +92,17 @@ class Reconciler:
     def _run(self, actor: Actor, cluster_name: str) -> Outcome:
         """What is found is read before what is desired: a change in between is then applied, not undone."""
         state = self._state(cluster_name)
-        aim, todo, applied, count, error = state.wanted, Plan(), Applied(0), 0, ""
+        aim, todo, applied, error = state.wanted, Plan(), Applied(0), ""
+        desired: dict[tuple[str, str], Binding] = {}
+        read_at = self._world.now()
         try:
             store = self._clusters.connection(state.cluster).bindings
             db.session.commit()  # no transaction stays open while the cluster answers
             found = dict(store.owned())
+            read_at = self._world.now()
             desired = self.desired(cluster_name)
             db.session.commit()
-            count, todo = len(desired), plan(desired, found)
+            todo = plan(desired, found)
             applied = Applied(0) if todo.is_empty else store.apply(todo)
             error = "; ".join(applied.errors[:3])
         except Problem as problem:
@@ -107,7 +112,10 @@ class Reconciler:
             error = f"The reconcile failed by our own mistake ({type(bug).__name__}); see the log."
             db.session.rollback()
         with transaction():
-            self._note(actor, self._state(cluster_name), aim, todo, applied, count, error)
+            state = self._state(cluster_name)
+            self._note(actor, state, aim, todo, applied, len(desired), error)
+            if not error:
+                self._grants.seen(actor, state.cluster_id, _grants_in(desired), read_at)
         return Outcome(cluster_name, todo, error)
 
     def _note(self, actor: Actor, state: ReconcileState, aim: int, todo: Plan, applied: Applied, bindings: int, error: str) -> None:
@@ -144,6 +152,11 @@ class Reconciler:
         if state is None:
             raise NotFound("There is no cluster %(name)s.", name=cluster_name)
         return state
+
+
+def _grants_in(desired: Mapping[tuple[str, str], Binding]) -> set[str]:
+    """The ids of the grants that these bindings carry."""
+    return {word.removeprefix("grant:") for binding in desired.values() for word in binding.because if word.startswith("grant:")}
 
 
 def summary(outcome: Outcome) -> dict[str, object]:

@@ -158,7 +158,7 @@ def _is_unchanged(person: Person, identity: Identity | None) -> bool:
     """Whether the directory says what we know already; most people, at most times."""
     if identity is None or person.is_disabled or identity.groups != {group.name for group in person.groups}:
         return False
-    known = (person.username, (person.display_name, person.email, person.manager))
+    known = (person.username, (person.display_name, person.email, person.manager, person.entry))
     return known == (identity.username, profile(identity))
 
 

@@ -24,6 +24,7 @@ from iam.models import Mapping as StoredMapping
 from iam.services.access import Access, NewMapping
 from iam.services.base import Actor, World
 from iam.services.clusters import Clusters, role_ref
+from iam.services.holdings import Holdings
 from iam.services.memberships import counting
 from iam.services.snapshots import Snapshots
 
@@ -184,10 +185,11 @@ class View:
 class Views:
     """Makes them."""
 
-    def __init__(self, world: World, clusters: Clusters, access: Access, snapshots: Snapshots) -> None:
+    def __init__(self, world: World, clusters: Clusters, access: Access, holdings: Holdings, snapshots: Snapshots) -> None:
         self._world = world
         self._clusters = clusters
         self._access = access
+        self._holdings = holdings
         self._snapshots = snapshots
 
     def of(self, actor: Actor, cluster: Cluster, standpoint: Standpoint, about: frozenset[str] | None) -> View:
@@ -201,7 +203,7 @@ class Views:
 
     def _entitlements(self, actor: Actor, cluster: Cluster, standpoint: Standpoint) -> Iterable[Entitlement]:
         removed = f"mapping:{self._removed(cluster, standpoint.removing)}"
-        yield from (entitlement for entitlement in self._access.entitlements(cluster.id) if entitlement.because != removed)
+        yield from (entitlement for entitlement in self._holdings.entitlements(cluster.id) if entitlement.because != removed)
         if standpoint.adding:
             yield from self._added(actor, cluster, standpoint.adding)
 

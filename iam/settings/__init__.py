@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -100,6 +101,49 @@ class Abac(_Section):
     follow_seconds: int = Field(30, ge=1, description="How often published files are compared with the directory groups they name.")
 
 
+class Requests(_Section):
+    """Asking for access."""
+
+    warn_minutes: int = Field(15, ge=1, description="How long before its end a person is told that a grant ends.")
+    chase_minutes: int = Field(60, ge=5, description="How often an overdue review of break-glass is asked for again.")
+    same_person_by_email: bool = Field(
+        True, description="Accounts of several directories with one e-mail address are one person, who cannot approve their own request."
+    )
+
+
+class Mail(_Section):
+    """Sending mail."""
+
+    host: str = Field("", description="The SMTP server; empty: no mail is sent.")
+    port: int = Field(587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = Field("starttls", description="none is for a relay on this machine.")
+    ca_file: Path | None = Field(None, description="Certificates (PEM) to trust instead of the system's.")
+    username: str = ""
+    password: SecretStr = Field(SecretStr(""), repr=False)
+    sender: str = Field("kube-iam@localhost", pattern=r"^[^\s<>@]+@[^\s<>@]+$", description="The address that mails come from.")
+    timeout_seconds: float = Field(10, gt=0, le=120)
+
+
+class Webhooks(_Section):
+    """Telling other systems."""
+
+    inside_networks: tuple[str, ...] = Field(
+        (), description="Networks of our own that webhooks may reach, such as 10.20.0.0/16; all other private addresses are refused."
+    )
+    ca_file: Path | None = Field(None, description="Certificates (PEM) to trust instead of the system's.")
+    timeout_seconds: float = Field(10, gt=0, le=120)
+
+    @field_validator("inside_networks")
+    @classmethod
+    def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            try:
+                ip_network(network)
+            except ValueError:
+                raise ValueError(f"{network!r} is not a network such as 10.20.0.0/16") from None
+        return networks
+
+
 class RoleGroups(_Section):
     """Which directory groups hold our own roles, each as ``directory:group``."""
 
@@ -137,6 +181,9 @@ class Settings(BaseSettings):
     sync: Sync = Sync()
     reconcile: Reconcile = Reconcile()
     abac: Abac = Abac()
+    requests: Requests = Requests()
+    mail: Mail = Mail()
+    webhooks: Webhooks = Webhooks()
     roles: RoleGroups = RoleGroups()
     directories: tuple[DirectorySettings, ...] = Field((), description="Where people log in, in the page's order.")
 

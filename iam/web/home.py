@@ -16,9 +16,9 @@ from iam import services
 from iam.errors import Invalid, Problem
 from iam.kube.certificates import MAX_REQUEST_BYTES
 from iam.models import Cluster, Person
-from iam.services.access import Holding
 from iam.services.clusters import NONE
 from iam.services.credentials import Ask
+from iam.services.holdings import Holding
 from iam.web.language import translated
 from iam.web.visitors import actor, login_required
 
@@ -97,5 +97,5 @@ def _me() -> Person:
 
 
 def _by_cluster() -> list[tuple[Cluster, list[Holding]]]:
-    holdings = services.current().access.holdings(_me())
+    holdings = services.current().holdings.of(_me())
     return [(found[0].cluster, found) for _name, group in groupby(holdings, key=lambda one: one.cluster.name) if (found := list(group))]

@@ -30,7 +30,7 @@ def show(person_id: str) -> str:
     person = ours.people.get(actor(), person_id)
     events = ours.audit.list(actor(), Filter(target=person.username, limit=10)) if actor().has("administrator", "auditor") else []
     return render_template(
-        "people/show.html", person=person, roles=sorted(ours.people.roles_of(person)), holdings=ours.access.holdings(person), events=events
+        "people/show.html", person=person, roles=sorted(ours.people.roles_of(person)), holdings=ours.holdings.of(person), events=events
     )
 
 

@@ -1,0 +1,79 @@
+"""What is dangerous in a role, said in one word each: what an approver must not overlook.
+
+Source: https://kubernetes.io/docs/concepts/security/rbac-good-practices/ (privilege escalation risks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from itertools import product
+
+from iam.kube.bindings import RBAC_GROUP
+from iam.kube.escalation_rights import CERTIFICATES, permission
+from iam.kube.explorer import lacks
+from iam.kube.rbac import ALL, PolicyRule
+from iam.kube.requests import Request
+
+
+class Risk(StrEnum):
+    """In the order in which they are shown: the worst first."""
+
+    ESCALATE = "escalate"
+    BIND = "bind"
+    IMPERSONATE = "impersonate"
+    WILDCARD = "wildcard"
+    CERTIFICATES = "certificates"
+    WEBHOOKS = "webhooks"
+    NODES = "nodes"
+    SECRETS = "secrets"
+    TOKENS = "tokens"
+    EXEC = "exec"
+    WORKLOADS = "workloads"
+
+
+def risks(rules: Iterable[PolicyRule]) -> tuple[Risk, ...]:
+    """All that these rules bring, also where they are limited to names."""
+    rules = tuple(rules)
+    return tuple(risk for risk in Risk if any(_has(rule, risk) for rule in rules))
+
+
+def _has(rule: PolicyRule, risk: Risk) -> bool:
+    if risk is Risk.WILDCARD:
+        parts = (*rule.verbs, *rule.api_groups, *rule.resources, *rule.non_resource_urls)
+        return any(part == ALL or part.startswith("*/") for part in parts)
+    return any(set(lacks(rule, probe)) <= {"name"} for probe in _PROBES[risk])
+
+
+def _probes(verbs: Iterable[str], group: str, resources: Iterable[str]) -> tuple[Request, ...]:
+    return tuple(permission(verb, group, resource) for verb, resource in product(verbs, resources))
+
+
+_READ, _CHANGE = ("get", "list", "watch"), ("create", "update", "patch")
+_PROBES: dict[Risk, tuple[Request, ...]] = {
+    Risk.ESCALATE: _probes(("escalate",), RBAC_GROUP, ("roles", "clusterroles")),
+    Risk.BIND: _probes(("bind",), RBAC_GROUP, ("roles", "clusterroles")),
+    Risk.IMPERSONATE: (
+        *_probes(("impersonate",), "", ("users", "groups", "serviceaccounts")),
+        *_probes(("impersonate",), "authentication.k8s.io", ("users", "groups", "uids", "userextras")),
+    ),
+    Risk.CERTIFICATES: (
+        *_probes(("update", "patch"), CERTIFICATES, ("certificatesigningrequests/approval", "certificatesigningrequests/status")),
+        *_probes(("approve", "sign"), CERTIFICATES, ("signers",)),
+    ),
+    Risk.WEBHOOKS: _probes(_CHANGE, "admissionregistration.k8s.io", (
+        "mutatingwebhookconfigurations", "validatingwebhookconfigurations", "mutatingadmissionpolicies", "validatingadmissionpolicies",
+    )),
+    Risk.NODES: (*_probes(("get", "create"), "", ("nodes/proxy",)), *_probes(("create",), "", ("persistentvolumes",))),
+    Risk.SECRETS: _probes(_READ, "", ("secrets",)),
+    Risk.TOKENS: _probes(("create",), "", ("serviceaccounts/token",)),
+    Risk.EXEC: (
+        *_probes(("get", "create"), "", ("pods/exec", "pods/attach", "pods/portforward")),
+        *_probes(("update", "patch"), "", ("pods/ephemeralcontainers",)),
+    ),
+    Risk.WORKLOADS: (
+        *_probes(("create",), "", ("pods",)), *_probes(_CHANGE, "", ("replicationcontrollers",)),
+        *_probes(_CHANGE, "apps", ("deployments", "daemonsets", "replicasets", "statefulsets")),
+        *_probes(_CHANGE, "batch", ("jobs", "cronjobs")),
+    ),
+}

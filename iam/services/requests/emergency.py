@@ -1,0 +1,355 @@
+"""Break-glass: a named few take a role at once, say why, prove again who they are, and are asked about it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import joinedload
+
+from iam.approval import scopes, texts, times
+from iam.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
+from iam.kube import names
+from iam.models import AccessRequest, Decision, EmergencyDoor, Grant, Group, Person, db, new_id
+from iam.models.grant import ACTIVE
+from iam.models.request import APPROVED, EMERGENCY, PENDING
+from iam.services.audit import Audit, Event, Target
+from iam.services.base import READ, WRITE, Actor, World, transaction
+from iam.services.clusters import Clusters
+from iam.services.login import Logins
+from iam.services.requests.approvers import Approvers
+from iam.services.requests.catalogue import check_groups, check_role
+from iam.services.requests.grants import Grants
+from iam.services.requests.humans import human_of, subject_of
+from iam.services.requests.progress import Progress, target_of, told_of
+from iam.services.requests.shown import Roles, digest
+from iam.services.telling.notices import Notices, Told
+
+SEALED_FOR = timedelta(minutes=30)
+"""How long a sealed door waits for the second person."""
+JUSTIFIED, QUESTIONED = "justified", "questioned"
+
+
+@dataclass(frozen=True, slots=True)
+class NewDoor:
+    """A door as an administrator writes it."""
+
+    name: str
+    title: str
+    role_kind: str = "ClusterRole"
+    role_name: str = ""
+    description: str = ""
+    clusters: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    tell: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    longest: str = "1h"
+    review_within: str = "1d"
+    is_sealed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Which door, where, for how long, why; and the password once more."""
+
+    door: str
+    cluster: str
+    seconds: int
+    reason: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Opening({self.door!r}, {self.cluster!r})"
+
+
+class Emergencies:
+    """Use cases of break-glass."""
+
+    def __init__(
+        self, world: World, audit: Audit, clusters: Clusters, logins: Logins, approvers: Approvers, roles: Roles, progress: Progress,
+        grants: Grants, notices: Notices,
+    ) -> None:
+        self._world = world
+        self._audit = audit
+        self._clusters = clusters
+        self._logins = logins
+        self._approvers = approvers
+        self._roles = roles
+        self._progress = progress
+        self._grants = grants
+        self._notices = notices
+
+    def doors(self, actor: Actor) -> Sequence[EmergencyDoor]:
+        """All of them."""
+        self._audit.require(actor, "administrator", "auditor", scope=READ)
+        return self._all()
+
+    def door(self, actor: Actor, name: str) -> EmergencyDoor:
+        """Raises NotFound."""
+        self._audit.require(actor, "administrator", "auditor", scope=READ)
+        return self._named(name)
+
+    def save(self, actor: Actor, command: NewDoor, *, name: str = "") -> EmergencyDoor:
+        """Add a door, or change the one of this name. Raises Invalid (also where nobody could open or review it), NotFound, Conflict."""
+        target = Target("emergency", name or command.name)
+        self._audit.require(actor, "administrator", scope=WRITE, target=target)
+        values = self._checked(command)
+        with transaction():
+            door = self._named(name) if name else EmergencyDoor(name=names.object_name(command.name.strip()))
+            for field, value in values.items():
+                setattr(door, field, value)
+            door.changed_at, door.changed_by = self._world.now(), actor.name
+            db.session.add(door)
+            try:
+                db.session.flush()
+            except IntegrityError:
+                raise Conflict("There is an emergency door %(name)s already.", name=command.name, field="name") from None
+            self._audit.record(actor, Event.EMERGENCY_CHANGED, target, **values)
+        return door
+
+    def remove(self, actor: Actor, name: str) -> None:
+        """Nobody opens it any more; what is open runs to its end. Raises NotFound."""
+        self._audit.require(actor, "administrator", scope=WRITE, target=Target("emergency", name))
+        with transaction():
+            db.session.delete(self._named(name))
+            self._audit.record(actor, Event.EMERGENCY_REMOVED, Target("emergency", name))
+
+    def open_to(self, actor: Actor) -> list[EmergencyDoor]:
+        """The doors that the actor is named for."""
+        self._audit.require(actor, scope=READ)
+        person = self._approvers.load(actor.person_id) if actor.person_id else None
+        return [door for door in self._all() if person and _is_in(person, door.groups)]
+
+    def open(self, actor: Actor, opening: Opening) -> AccessRequest:
+        """Take the role now; of a sealed door, ask the second person. Raises Forbidden, Invalid, Unauthenticated, NotFound, Conflict."""
+        door = self._opened_by(actor, opening.door)
+        reason = texts.paragraphs(opening.reason, texts.MAX_REASON, field="reason")
+        if not reason:
+            raise Invalid("Say why: it is read by everybody who is told, and by whoever reviews it.", field="reason")
+        times.check(opening.seconds, field="seconds", most=door.longest_seconds)
+        if opening.cluster not in door.clusters:
+            raise Invalid("This door does not lead to the cluster %(name)s.", field="cluster", name=opening.cluster)
+        cluster = self._clusters.named(opening.cluster)
+        self._logins.confirm(actor, opening.password)
+        try:
+            shown = self._roles.require(cluster, door.role_kind, door.role_name, door.namespaces)
+            risks, rules_digest = [str(risk) for risk in shown.risks], shown.digest
+        except Unavailable:  # it may be what the emergency is about; the binding comes when the cluster does
+            risks, rules_digest = [], ""
+        now = self._world.now()
+        with transaction():
+            person = self._person(actor)
+            door = self._opened_by(actor, opening.door)
+            request = AccessRequest(
+                id=new_id(), kind=EMERGENCY, state=PENDING, person_id=person.id, person=person, requester_subject=subject_of(person),
+                requester_human=human_of(self._world, person), door_id=door.id, door=door, title=door.title, cluster_id=cluster.id,
+                cluster=cluster, cluster_name=cluster.name, role_kind=door.role_kind, role_name=door.role_name,
+                namespaces=door.namespaces, asked_namespaces=door.namespaces, seconds=opening.seconds, asked_seconds=opening.seconds,
+                reason=reason, rule_name=door.name, risks=risks, rules_digest=rules_digest, created_at=now, submitted_at=now,
+            )
+            db.session.add(request)
+            db.session.flush()
+            self._audit.record(actor, Event.REQUEST_SUBMITTED, target_of(request), sealed=door.is_sealed, **told_of(request))
+            if door.is_sealed:
+                request.lapses_at = request.urgent_at = now + SEALED_FOR
+                self._progress.ask(request, self._references(door.groups), Told.EMERGENCY_WAITS)
+            else:
+                self._take(actor, request, door)
+        return request
+
+    def unseal(self, actor: Actor, request_id: str, password: str) -> AccessRequest:
+        """The second of the named few opens a sealed door. Raises Forbidden, NotFound, Conflict, Unauthenticated."""
+        request = self.get(actor, request_id)
+        if request.door is None:
+            raise Conflict("This door is no more.")
+        self._opened_by(actor, request.door.name)
+        self._logins.confirm(actor, password)
+        with transaction():
+            request = self._progress.take(request_id)
+            person = self._person(actor)
+            if human_of(self._world, person) == request.requester_human or request.door is None or not _is_in(person, request.door.groups):
+                raise Forbidden("Somebody else of those named for this door has to open it too.")
+            db.session.add(Decision(
+                request_id=request.id, requester_subject=request.requester_subject, requester_human=request.requester_human,
+                approver_id=person.id, approver_subject=subject_of(person), approver_human=human_of(self._world, person),
+                round=request.round, stage=0, verdict="approve", seconds=request.seconds, namespaces=request.namespaces,
+                digest=digest(request, request.rules_digest), at=self._world.now(),
+            ))
+            self._take(actor, request, request.door)
+        return request
+
+    def get(self, actor: Actor, request_id: str) -> AccessRequest:
+        """For who opened it, who is named, who reviews, and those who look. Raises NotFound."""
+        self._audit.require(actor, scope=READ)
+        request = db.session.scalar(
+            select(AccessRequest).where(AccessRequest.id == request_id, AccessRequest.kind == EMERGENCY)
+            .options(joinedload(AccessRequest.person), joinedload(AccessRequest.door))
+        )
+        if request is None or not self._may_see(actor, request):
+            raise NotFound("There is no such request.")
+        return request
+
+    def openings(self, actor: Actor, most: int = 100) -> list[AccessRequest]:
+        """Those that the actor may see, with what is open to review first, then the latest."""
+        self._audit.require(actor, scope=READ)
+        query = select(AccessRequest).where(AccessRequest.kind == EMERGENCY)
+        query = query.options(joinedload(AccessRequest.person), joinedload(AccessRequest.door)).order_by(AccessRequest.created_at.desc())
+        found = [one for one in db.session.scalars(query.limit(10 * most)) if self._may_see(actor, one)][:most]
+        return sorted(found, key=lambda one: one.review_due_at is None or one.reviewed_at is not None)
+
+    def to_review(self, actor: Actor) -> list[AccessRequest]:
+        """What waits for the actor's review."""
+        return [one for one in self.openings(actor) if self.may_review(actor, one)]
+
+    def may_review(self, actor: Actor, request: AccessRequest) -> bool:
+        """Whether it waits for a review that this actor may give."""
+        if request.kind != EMERGENCY or request.state != APPROVED or request.reviewed_at:
+            return False
+        person = self._approvers.load(actor.person_id) if actor.person_id else None
+        if person is None or person.is_disabled or self._took_part(person, request):
+            return False
+        return _is_in(person, request.door.reviewers) if request.door else actor.has("administrator")
+
+    def review(self, actor: Actor, request_id: str, verdict: str, words: str) -> AccessRequest:
+        """Somebody who had no part in it says whether it was right. A doubt ends what still runs. Raises Forbidden, Invalid, Conflict."""
+        self._audit.require(actor, scope=WRITE, target=Target("request", request_id))
+        text = texts.paragraphs(words, texts.MAX_COMMENT, field="review")
+        if verdict not in {JUSTIFIED, QUESTIONED}:
+            raise Invalid("The verdict is justified or questioned.", field="verdict")
+        if not text:
+            raise Invalid("Say what you found, for whoever reads this in a year.", field="review")
+        request = self.get(actor, request_id)
+        if request.state == APPROVED and not request.reviewed_at and not self.may_review(actor, request):
+            self._audit.refuse(actor, "Only the reviewers of this door, who had no part in opening it, review it.", target_of(request))
+        with transaction():
+            request = self._progress.take(request_id, APPROVED)
+            if request.reviewed_at:
+                raise Conflict("This was reviewed already.")
+            request.reviewed_at, request.reviewer_id, request.verdict, request.review = self._world.now(), actor.person_id, verdict, text
+            self._audit.record(actor, Event.EMERGENCY_REVIEWED, target_of(request), verdict=verdict, review=text[:500])
+            running = db.session.scalar(select(Grant).where(Grant.request_id == request.id, Grant.state == ACTIVE))
+            if verdict == QUESTIONED and running:
+                self._grants.end(actor, running, "revoked", text[:500])
+            told = [request.person, *self._approvers.people(self._references(request.door.tell if request.door else []))]
+            self._notices.about_request(Told.REVIEW_DONE, request, told, verdict=verdict, comment=text, by=actor.display_name or actor.name)
+        return request
+
+    def chase(self, actor: Actor) -> int:
+        """Ask for reviews that are overdue, again and again."""
+        now = self._world.now()
+        again = now - timedelta(minutes=self._world.settings.requests.chase_minutes)
+        with transaction():
+            late = db.session.scalars(
+                select(AccessRequest).where(
+                    AccessRequest.review_due_at <= now, AccessRequest.reviewed_at.is_(None),
+                    or_(AccessRequest.chased_at.is_(None), AccessRequest.chased_at <= again),
+                ).options(joinedload(AccessRequest.person), joinedload(AccessRequest.door))
+            ).all()
+            for request in late:
+                if request.chased_at is None:
+                    self._audit.record(actor, Event.REVIEW_OVERDUE, target_of(request), result="failed", reason="nobody has reviewed it")
+                request.chased_at = now
+                self._notices.about_request(Told.REVIEW_OVERDUE, request, self._reviewers(request))
+        return len(late)
+
+    def _take(self, actor: Actor, request: AccessRequest, door: EmergencyDoor) -> None:
+        now = self._world.now()
+        request.review_due_at = now + timedelta(seconds=door.review_seconds)
+        request.state, request.decided_at, request.lapses_at, request.urgent_at = APPROVED, now, None, None
+        self._progress.ask(request, (), Told.EMERGENCY_OPENED)
+        self._audit.record(actor, Event.EMERGENCY_OPENED, target_of(request), door=door.name, sealed=door.is_sealed, **told_of(request))
+        self._grants.make(actor, request)
+        named = self._approvers.people(self._references([*door.tell, *door.reviewers, *door.groups]))
+        self._notices.about_request(Told.EMERGENCY_OPENED, request, [request.person, *named], by=actor.display_name or actor.name)
+        self._notices.about_request(Told.REVIEW_DUE, request, self._reviewers(request), due=request.review_due_at.isoformat())
+
+    def _reviewers(self, request: AccessRequest) -> list[Person]:
+        people = self._approvers.people(self._references(request.door.reviewers if request.door else []))
+        return [person for person in people if not self._took_part(person, request)]
+
+    def _took_part(self, person: Person, request: AccessRequest) -> bool:
+        human = human_of(self._world, person)
+        return human == request.requester_human or human in {decision.approver_human for decision in request.decisions}
+
+    def _may_see(self, actor: Actor, request: AccessRequest) -> bool:
+        if actor.has("administrator", "approver", "auditor") or (actor.person_id and request.person_id == actor.person_id):
+            return True
+        person = self._approvers.load(actor.person_id) if actor.person_id else None
+        return bool(person and request.door and _is_in(person, [*request.door.groups, *request.door.reviewers, *request.door.tell]))
+
+    def _opened_by(self, actor: Actor, name: str) -> EmergencyDoor:
+        """The door, if the actor is named for it."""
+        self._audit.require(actor, scope=WRITE, target=Target("emergency", name))
+        door = db.session.scalar(select(EmergencyDoor).filter_by(name=name))
+        person = self._approvers.load(actor.person_id) if actor.person_id else None
+        if door is None or person is None or person.is_disabled or not _is_in(person, door.groups):
+            self._audit.refuse(actor, "You are not named for this door.", Target("emergency", name))
+        return door
+
+    def _person(self, actor: Actor) -> Person:
+        person = self._approvers.load(actor.person_id)
+        if person is None or person.is_disabled:
+            raise Forbidden("You are not named for this door.")
+        return person
+
+    def _references(self, groups: Sequence[str]) -> list[str]:
+        found = []
+        for reference in groups:
+            directory, _, name = reference.partition(":")
+            group_id = db.session.scalar(select(Group.id).filter_by(directory=directory, name=name))
+            found += [f"group:{group_id}"] if group_id else []
+        return found
+
+    def _all(self) -> Sequence[EmergencyDoor]:
+        return db.session.scalars(select(EmergencyDoor).order_by(EmergencyDoor.title)).all()
+
+    def _named(self, name: str) -> EmergencyDoor:
+        door = db.session.scalar(select(EmergencyDoor).filter_by(name=name))
+        if door is None:
+            raise NotFound("There is no emergency door %(name)s.", name=name)
+        return door
+
+    def _checked(self, command: NewDoor) -> dict[str, Any]:
+        title = texts.line(command.title, 120, field="title")
+        if not title:
+            raise Invalid("Give it a title that people understand.", field="title")
+        check_role(command.role_kind, command.role_name)
+        clusters, namespaces = (scopes.check(given, field=field) for given, field in (
+            (command.clusters, "clusters"), (command.namespaces, "namespaces"),
+        ))
+        if not all(map(scopes.is_exact, (*clusters, *namespaces))) or scopes.WHOLE_CLUSTER in (*clusters, *namespaces):
+            raise Invalid("Name clusters and namespaces exactly; no namespace means the whole cluster.", field="namespaces")
+        if not clusters or (command.role_kind == "Role" and not namespaces):
+            raise Invalid("Say in which clusters, and for a Role in which namespaces.", field="clusters" if not clusters else "namespaces")
+        for cluster in clusters:
+            self._clusters.named(cluster)
+        groups = {field: check_groups(self._world, getattr(command, field), field=field) for field in ("groups", "tell", "reviewers")}
+        self._refuse_alone(groups, is_sealed=command.is_sealed)
+        return {
+            "title": title, "description": texts.paragraphs(command.description, texts.MAX_DESCRIPTION, field="description"),
+            "role_kind": command.role_kind, "role_name": command.role_name, "clusters": clusters, "namespaces": namespaces, **groups,
+            "longest_seconds": times.seconds_of(command.longest, field="longest", most=times.DAY),
+            "review_seconds": times.seconds_of(command.review_within, field="review_within", most=30 * times.DAY),
+            "is_sealed": command.is_sealed,
+        }
+
+    def _refuse_alone(self, groups: dict[str, list[str]], *, is_sealed: bool) -> None:
+        """A door that nobody could open, or whose opening nobody else could review, is refused."""
+        openers, reviewers = (
+            {human_of(self._world, person) for person in self._approvers.people(self._references(groups[field]))}
+            for field in ("groups", "reviewers")
+        )
+        needed = 2 if is_sealed else 1
+        if len(openers) < needed:
+            raise Invalid("At least %(count)s people who have logged in before must be named for it.", field="groups", count=needed)
+        if any(len(reviewers - {opener}) < needed for opener in openers):
+            raise Invalid("Reviewers who had no part in opening it must be left, whoever opens it.", field="reviewers")
+
+
+def _is_in(person: Person, groups: Sequence[str]) -> bool:
+    return bool({group.reference for group in person.groups}.intersection(groups))
