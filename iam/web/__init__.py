@@ -7,15 +7,34 @@ from flask_babel import Babel
 from flask_bootstrap import Bootstrap5
 from flask_wtf import CSRFProtect
 
+from iam.approval import times
 from iam.kube import manifest_yaml
-from iam.web import account, audit, clusters, explorer, failures, home, login, mappings, metrics, people, policies, status
+from iam.web import (
+    account,
+    audit,
+    catalogue,
+    clusters,
+    emergency,
+    explorer,
+    failures,
+    home,
+    inbox,
+    login,
+    mappings,
+    metrics,
+    notifications,
+    people,
+    policies,
+    requests,
+    status,
+)
 from iam.web.language import chosen_locale
-from iam.web.pages import about_page, ago, exact, harden
+from iam.web.pages import about_page, ago, exact, harden, request_tabs
 from iam.web.visitors import load_actor, name_request, refuse_nul, take_large_policies
 
 BLUEPRINTS = (
-    login.pages, home.pages, clusters.pages, mappings.pages, people.pages, explorer.pages, policies.pages, audit.pages,
-    status.pages, account.pages,
+    login.pages, home.pages, requests.pages, inbox.pages, emergency.pages, catalogue.pages, notifications.pages, clusters.pages,
+    mappings.pages, people.pages, explorer.pages, policies.pages, audit.pages, status.pages, account.pages,
 )
 
 
@@ -27,7 +46,8 @@ def attach(app: Flask) -> None:
     Babel(app, locale_selector=chosen_locale)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters["to_yaml"] = manifest_yaml.dump
-    app.jinja_env.globals.update(ago=ago, exact=exact)  # macros see globals, not the context of the page
+    # macros see globals, not the context of the page
+    app.jinja_env.globals.update(ago=ago, exact=exact, span=times.words, request_tabs=request_tabs)
     app.before_request(name_request)
     app.before_request(load_actor)
     app.before_request(take_large_policies)

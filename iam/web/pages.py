@@ -42,7 +42,7 @@ def navigation() -> list[tuple[str, str]]:
     if actor is None:
         return []
     watching: tuple[Role, ...] = ("administrator", "auditor")
-    pages = [("home.index", _("My access"))]
+    pages = [("home.index", _("My access")), ("requests.index", _waiting(_("Requests"), services.current().decisions.waiting(actor)))]
     if actor.has(*watching):
         pages += [("clusters.index", _("Clusters")), ("mappings.index", _("Mappings"))]
     if actor.has(*watching, "approver"):
@@ -54,6 +54,24 @@ def navigation() -> list[tuple[str, str]]:
     if actor.has(*watching):
         pages += [("status.index", _("Status"))]
     return pages
+
+
+def request_tabs() -> list[tuple[str, str]]:
+    """The parts of asking for access that this actor may open."""
+    actor, ours = g.actor, services.current()
+    tabs = [("requests.index", _("My requests"))]
+    if ours.decisions.decides(actor):
+        tabs += [("inbox.index", _waiting(_("Inbox"), ours.decisions.waiting(actor)))]
+    tabs += [("emergency.index", _("Break-glass"))]
+    if actor.has("administrator", "auditor", "approver"):
+        tabs += [("inbox.grants", _("Running grants"))]
+    if actor.has("administrator", "auditor"):
+        tabs += [("catalogue.index", _("Catalogue")), ("catalogue.rules", _("Rules"))]
+    return tabs
+
+
+def _waiting(name: str, count: int) -> str:
+    return f"{name} ({count})" if count else name
 
 
 def warnings() -> list[str]:

@@ -24,3 +24,16 @@ for (const form of document.querySelectorAll("form[data-download]")) {
     setTimeout(() => button.removeAttribute("aria-busy"), 3000);
   });
 }
+for (const form of document.querySelectorAll("form[data-zone]")) {
+  const zone = form.elements.zone;
+  if (zone && !zone.value && !form.elements.starts.value) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
+}
+// In the inbox j and k go from one request to the next.
+const rows = [...document.querySelectorAll("a[data-row]")];
+if (rows.length) {
+  document.addEventListener("keydown", (event) => {
+    if (event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const step = { j: 1, k: -1 }[event.key];
+    if (step) rows[Math.min(rows.length - 1, Math.max(0, rows.indexOf(document.activeElement) + step))].focus();
+  });
+}
