@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from iam import __version__
-from iam.cli import abac, access, audit, clusters, config, database, demo, directories, mappings, people, serve
+from iam.cli import abac, access, audit, catalogue, clusters, config, database, demo, directories, mappings, my, people, serve
 from iam.cli.session import State
 from iam.errors import Misconfigured, Problem
 
@@ -25,7 +25,7 @@ def cli(context: click.Context, config: Path | None, as_json: bool) -> None:  # 
 
 for group in (config.config, database.database, directories.directory, people.people, clusters.clusters, mappings.mappings):
     cli.add_command(group)
-for group in (access.access, abac.abac, audit.audit):
+for group in (access.access, abac.abac, audit.audit, catalogue.catalogue, catalogue.grants, my.my):
     cli.add_command(group)
 for command in (serve.serve, serve.worker, directories.sync, clusters.reconcile, demo.demo, database.rotate_keys, people.kubeconfig):
     cli.add_command(command)

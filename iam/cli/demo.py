@@ -20,6 +20,7 @@ from rich.table import Table
 
 from iam import log, schema, services, settings
 from iam.app import create_app, utc_now
+from iam.cli import demo_requests
 from iam.cli.serve import refuse_taken
 from iam.clusters.client import ApiServer
 from iam.clusters.throwaway import ControlPlane, assets, missing
@@ -188,8 +189,10 @@ def _seed(registration: Registration, password: str) -> None:
             for username, name, groups, _about in PEOPLE:
                 ours.accounts.create(
                     actor, username=username, password=password, display_name=name, email=f"{username}@example.org",
-                    groups=frozenset(filter(None, [groups])),
+                    groups=frozenset(filter(None, [groups])), manager=demo_requests.LEADS.get(username, ""),
                 )
+                visitor = Actor(name="demo", door="cli")
+                ours.logins.with_password(visitor, "local", username, password)  # so that everybody is known, and can be asked
         _seed_cluster(ours, actor, registration)
 
 
@@ -201,6 +204,8 @@ def _seed_cluster(ours: Services, actor: Actor, registration: Registration) -> N
     ours.clusters.register(actor, registration)
     for mapping in sample_mappings():
         ours.access.create(actor, mapping)
+    if not on_own_cluster():
+        demo_requests.seed(ours, actor)
 
 
 def sample_mappings() -> tuple[NewMapping, ...]:

@@ -35,7 +35,7 @@ NASTY = {
     "long": "L" * 300, "long words": "Lee Long " * 40, "Chinese": "李雷，" * 100, "emoji": "👩🏽‍💻" * 60,
     "encoded word": "=?utf-8?q?Lee=0D=0ABcc:_eve?=", "percent signs": "100% %(secret)s %s", "braces": "{{ 7 * 7 }} {0}", "nothing": " ",
 }  # fmt: skip
-NO_ADDRESS = ["lee", "lee@", "lee @example.org", "lee@example.org, eve@example.org", "lee@x\r\nRCPT TO:<eve@x>", "a..b@x"]
+NO_ADDRESS = ["lee", "lee@", "lee@example.org, eve@example.org", "lee@x\r\nRCPT TO:<eve@x>", "a..b@x"]
 
 
 @pytest.fixture
@@ -120,8 +120,10 @@ def test_a_mail_is_in_the_language_of_its_reader(product: Product, server: MailS
     for name in ("mei", "lee"):
         tell(product, name)
     deliver(product)
-    languages = {received.recipients[0]: received.part("html").split('<html lang="')[1].split('"')[0] for received in server.letters}
-    assert languages == {"mei@example.org": "zh-Hans", "lee@example.org": "en"}
+    sent = {received.recipients[0]: received for received in server.letters}
+    for address, language, said in (("mei@example.org", "zh-Hans", "集群: demo"), ("lee@example.org", "en", "Cluster: demo")):
+        assert f'<html lang="{language}">' in sent[address].part("html")
+        assert said in sent[address].part("plain")
 
 
 @pytest.mark.parametrize("where", ["reason", "ticket", "title", "requester_name", "comment", "by"])
@@ -157,7 +159,7 @@ def test_the_sender_itself_takes_any_name_and_subject(server: MailServer, nasty:
 def test_a_line_with_a_single_dot_does_not_end_the_letter(server: MailServer) -> None:
     text = "before\n.\nMAIL FROM:<eve@example.org>\nRCPT TO:<eve@example.org>\nDATA\n..\nafter\n"
     sender(server).send(letter(text=text))
-    assert server.letters[0].part("plain") == text
+    assert server.letters[0].part("plain").replace("\r\n", "\n") == text
     _only_to_lee(server)
 
 
