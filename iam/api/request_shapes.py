@@ -1,4 +1,4 @@
-"""What goes in and out about requests, grants, the catalogue, rules, break-glass and webhooks."""
+"""What goes in and out about asking, deciding, grants and break-glass."""
 
 from __future__ import annotations
 
@@ -8,31 +8,27 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class _In(BaseModel):
+class Input(BaseModel):
+    """What is sent: unknown fields are refused."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-_DURATION = "Such as 90m, 8h or 2d 12h."
+DURATION = "Such as 90m, 8h or 2d 12h."
 _MOMENT = "RFC 3339 with an offset; null: as soon as it is approved."
 
 
-class AskIn(_In):
+class AskIn(Input):
     """A wish."""
 
     entry: str = Field(description="The name of a catalogue entry.")
     clusters: list[str]
     namespaces: list[str] = Field([], description="Empty: the whole cluster.")
-    duration: str = Field("1h", description=_DURATION)
+    duration: str = Field("1h", description=DURATION)
     starts_at: datetime | None = Field(None, description=_MOMENT)
     reason: str
     ticket: str = ""
     extends: str = Field("", description="The id of a grant that this goes on from.")
-
-
-class SimulateIn(AskIn):
-    """Whose wish it would be."""
-
-    username: str
 
 
 class OfferOut(BaseModel):
@@ -74,29 +70,6 @@ class PartsOut(BaseModel):
     """What a wish comes to."""
 
     items: list[PartOut]
-
-
-class TriedOut(BaseModel):
-    """One rule that was tried."""
-
-    rule: str
-    why_not: str
-
-
-class SimulatedOut(BaseModel):
-    """One scope of a simulated wish."""
-
-    cluster: str
-    namespace: str
-    tried: list[TriedOut]
-    parts: list[PartOut]
-    problem: str
-
-
-class SimulationOut(BaseModel):
-    """Which rules would count."""
-
-    items: list[SimulatedOut]
 
 
 class DecisionOut(BaseModel):
@@ -180,160 +153,46 @@ class InboxOut(RequestsOut):
     pages: int
 
 
-class VerdictIn(_In):
+class VerdictIn(Input):
     """Yes or no."""
 
     verdict: Literal["approve", "deny"]
     digest: str
     comment: str = ""
-    duration: str | None = Field(None, description="Less than was asked for. " + _DURATION)
+    duration: str | None = Field(None, description="Less than was asked for. " + DURATION)
     namespaces: list[str] | None = Field(None, description="Some of those asked for.")
 
 
-class CommentIn(_In):
+class CommentIn(Input):
     """A word."""
 
     text: str
 
 
-class ReasonIn(_In):
+class ReasonIn(Input):
     """Why."""
 
     reason: str = ""
 
 
-class EntryIn(_In):
-    """A catalogue entry."""
-
-    name: str
-    title: str
-    description: str = ""
-    role_kind: Literal["Role", "ClusterRole"] = "ClusterRole"
-    role_name: str
-    clusters: list[str]
-    namespaces: list[str] = Field(description='Names or patterns, and "(whole cluster)".')
-    groups: list[str] = Field([], description="Who may ask, as directory:group; empty: everybody.")
-    longest: str = Field("8h", description=_DURATION)
-    is_open: bool = True
-
-
-class EntryOut(EntryIn):
-    """The same, with who wrote it."""
-
-    changed_at: datetime
-    changed_by: str
-
-
-class EntriesOut(BaseModel):
-    """The whole catalogue."""
-
-    items: list[EntryOut]
-
-
-class RuleIn(_In):
-    """An approval rule."""
-
-    name: str
-    stages: str = Field(description="One stage a line, such as: lead and 1 of ldap:security; or automatic.")
-    entry: str = Field("", description="Only for this catalogue entry; empty: for all.")
-    clusters: list[str] = []
-    namespaces: list[str] = []
-    longest: str = Field("8h", description=_DURATION)
-    lapses: str = Field("1d", description=_DURATION)
-    reason_pattern: str = ""
-    ticket_pattern: str = ""
-    position: int | None = Field(None, ge=1, le=100_000, description="1 is tried first; null: at the end, or where it is.")
-
-
-class RuleOut(RuleIn):
-    """The same, with who wrote it."""
-
-    changed_at: datetime
-    changed_by: str
-
-
-class RulesOut(BaseModel):
-    """All rules, in their order."""
-
-    items: list[RuleOut]
-
-
-class DoorIn(_In):
-    """An emergency door."""
-
-    name: str
-    title: str
-    description: str = ""
-    role_kind: Literal["Role", "ClusterRole"] = "ClusterRole"
-    role_name: str
-    clusters: list[str]
-    namespaces: list[str] = []
-    groups: list[str]
-    tell: list[str] = []
-    reviewers: list[str]
-    longest: str = Field("1h", description=_DURATION)
-    review_within: str = Field("1d", description=_DURATION)
-    is_sealed: bool = False
-
-
-class DoorOut(DoorIn):
-    """The same, with who wrote it."""
-
-    changed_at: datetime
-    changed_by: str
-
-
-class DoorsOut(BaseModel):
-    """All doors."""
-
-    items: list[DoorOut]
-
-
-class OpeningIn(_In):
+class OpeningIn(Input):
     """Opening a door."""
 
     door: str
     cluster: str
-    duration: str = Field("30m", description=_DURATION)
+    duration: str = Field("30m", description=DURATION)
     reason: str
     password: str = Field(description="Your password, once more.")
 
 
-class PasswordIn(_In):
+class PasswordIn(Input):
     """Your password, once more."""
 
     password: str
 
 
-class ReviewIn(_In):
+class ReviewIn(Input):
     """What a reviewer found."""
 
     verdict: Literal["justified", "questioned"]
     review: str
-
-
-class WebhookIn(_In):
-    """A webhook."""
-
-    name: str
-    url: str
-    format: Literal["json", "slack"] = "json"
-    events: list[str]
-
-
-class WebhookOut(BaseModel):
-    """A webhook; its address is sealed."""
-
-    name: str
-    host: str
-    format: str
-    events: list[str]
-    created_at: datetime
-    created_by: str
-    secret: str = Field("", description="Only in the answer that creates it.")
-
-
-class WebhooksOut(BaseModel):
-    """All webhooks."""
-
-    items: list[WebhookOut]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Blueprint
 
 from iam import services
-from iam.api.request_shapes import (
+from iam.api.requests import as_ask
+from iam.api.rule_shapes import (
     DoorIn,
     DoorOut,
     DoorsOut,
@@ -22,13 +23,12 @@ from iam.api.request_shapes import (
     WebhookOut,
     WebhooksOut,
 )
-from iam.api.requests import as_ask
 from iam.api.shapes import Done
 from iam.api.spec import actor, answers, load_actor, spec
 from iam.models import Webhook
 from iam.services.requests import rows
 from iam.services.requests.catalogue import NewEntry
-from iam.services.requests.emergency import NewDoor
+from iam.services.requests.doors import NewDoor
 from iam.services.requests.rules import NewRule
 from iam.services.telling.webhooks import NewWebhook
 
@@ -113,28 +113,28 @@ def simulate(json: SimulateIn) -> SimulationOut:
 @spec.validate(resp=answers(HTTP_200=DoorsOut), tags=["break-glass"])
 def doors() -> DoorsOut:
     """All emergency doors."""
-    return DoorsOut(items=[rows.door(one) for one in services.current().emergencies.doors(actor())])
+    return DoorsOut(items=[rows.door(one) for one in services.current().doors.listed(actor())])
 
 
 @routes.post("/emergency/doors")
 @spec.validate(resp=answers(HTTP_201=DoorOut), tags=["break-glass"])
 def create_door(json: DoorIn) -> tuple[DoorOut, int]:
     """Add a door."""
-    return DoorOut(**rows.door(services.current().emergencies.save(actor(), _door(json)))), 201
+    return DoorOut(**rows.door(services.current().doors.save(actor(), _door(json)))), 201
 
 
 @routes.put("/emergency/doors/<name>")
 @spec.validate(resp=answers(HTTP_200=DoorOut), tags=["break-glass"])
 def change_door(name: str, json: DoorIn) -> DoorOut:
     """Change a door; its name stays."""
-    return DoorOut(**rows.door(services.current().emergencies.save(actor(), _door(json), name=name)))
+    return DoorOut(**rows.door(services.current().doors.save(actor(), _door(json), name=name)))
 
 
 @routes.delete("/emergency/doors/<name>")
 @spec.validate(resp=answers(HTTP_200=Done), tags=["break-glass"])
 def remove_door(name: str) -> Done:
     """Remove a door."""
-    services.current().emergencies.remove(actor(), name)
+    services.current().doors.remove(actor(), name)
     return Done()
 
 

@@ -18,7 +18,7 @@ from iam.services.base import Actor
 from iam.services.requests import rows
 from iam.services.requests.asking import Ask
 from iam.services.requests.catalogue import NewEntry
-from iam.services.requests.emergency import NewDoor
+from iam.services.requests.doors import NewDoor
 from iam.services.requests.rules import NewRule
 
 _T = TypeVar("_T")
@@ -38,7 +38,7 @@ def export(state: State) -> None:
         found = {
             "entries": [_written(rows.entry(one), NewEntry) for one in ours.catalogue.entries(actor)],
             "rules": [_written(rows.rule(one), NewRule, "position") for one in ours.rules.listed(actor)],
-            "doors": [_written(rows.door(one), NewDoor) for one in ours.emergencies.doors(actor)],
+            "doors": [_written(rows.door(one), NewDoor) for one in ours.doors.listed(actor)],
         }
     click.echo(manifest_yaml.dump(found), nl=False)
 
@@ -143,8 +143,8 @@ def _save(ours: Services, actor: Actor, part: str, command: Any, place: int) -> 
 
 
 def _saved(ours: Services, actor: Actor, part: str, command: Any, place: int) -> str:
-    service: Any = {"entries": ours.catalogue, "rules": ours.rules, "doors": ours.emergencies}[part]
-    look = {"entries": ours.catalogue.get, "rules": ours.rules.get, "doors": ours.emergencies.door}[part]
+    service: Any = {"entries": ours.catalogue, "rules": ours.rules, "doors": ours.doors}[part]
+    look = {"entries": ours.catalogue.get, "rules": ours.rules.get, "doors": ours.doors.get}[part]
     if part == "rules":
         command = NewRule(**{field.name: getattr(command, field.name) for field in fields(command)} | {"position": place})
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from iam.services import Services
 from iam.services.base import Actor
 from iam.services.requests.catalogue import NewEntry
-from iam.services.requests.emergency import NewDoor
+from iam.services.requests.doors import NewDoor
 from iam.services.requests.rules import NewRule
 
 LEADS = {"erin": "lee", "nico": "lee", "lee": "ada"}
@@ -38,4 +38,4 @@ def seed(ours: Services, actor: Actor) -> None:
         ours.catalogue.save(actor, entry)
     for rule in RULES:
         ours.rules.save(actor, rule)
-    ours.emergencies.save(actor, DOOR)
+    ours.doors.save(actor, DOOR)

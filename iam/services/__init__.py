@@ -28,6 +28,8 @@ from iam.services.requests.cases import Cases
 from iam.services.requests.catalogue import Catalogue
 from iam.services.requests.clockwork import Clockwork
 from iam.services.requests.deciding import Decisions
+from iam.services.requests.doors import Doors
+from iam.services.requests.drafts import Drafts
 from iam.services.requests.emergency import Emergencies
 from iam.services.requests.grants import Grants
 from iam.services.requests.progress import Progress
@@ -71,6 +73,8 @@ class Services:
     decisions: Decisions
     cases: Cases
     grants: Grants
+    drafts: Drafts
+    doors: Doors
     emergencies: Emergencies
     clockwork: Clockwork
     notices: Notices
@@ -87,7 +91,8 @@ class Services:
         notices, catalogue = Notices(world, audit), Catalogue(world, audit)
         rules, grants = Rules(world, audit, catalogue, approvers), Grants(world, audit, notices)
         progress = Progress(world, audit, approvers, grants, notices)
-        emergencies = Emergencies(world, audit, clusters, logins, approvers, roles, progress, grants, notices)
+        doors = Doors(world, audit, clusters, approvers)
+        emergencies = Emergencies(world, audit, clusters, doors, logins, approvers, roles, progress, grants, notices)
         outbox = Outbox(world, audit)
         return cls(
             world=world, audit=audit, people=people, accounts=Accounts(world, audit), logins=logins,
@@ -97,7 +102,8 @@ class Services:
             explorer=Explorer(audit, clusters, views), policies=policies, publishing=Publishing(world, audit, policies, clusters),
             catalogue=catalogue, rules=rules, requests=Requests(world, audit, catalogue, rules, approvers, roles, progress),
             decisions=Decisions(world, audit, rules, approvers, roles, progress, notices), cases=Cases(views), grants=grants,
-            emergencies=emergencies, clockwork=Clockwork(world, rules, roles, progress, grants, emergencies),
+            drafts=Drafts(world, audit), doors=doors, emergencies=emergencies,
+            clockwork=Clockwork(world, rules, roles, progress, grants, emergencies),
             notices=notices, outbox=outbox, webhooks=Webhooks(world, audit),
         )
 

@@ -105,6 +105,11 @@ class People:
         self._audit.require(actor, *looking, scope=READ, target=Target("person", person_id))
         return self._get(person_id)
 
+    def speaks(self, person_id: str, language: str) -> None:
+        """What language somebody reads, for their mails."""
+        with transaction():
+            db.session.execute(update(Person).where(Person.id == person_id, Person.language != language).values(language=language))
+
     def search(self, actor: Actor, text: str = "", page: int = 1) -> PeoplePage:
         """People by name, username or e-mail, in pages."""
         self._audit.require(actor, "administrator", "approver", "auditor", scope=READ)

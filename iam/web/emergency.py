@@ -12,7 +12,8 @@ from iam import services
 from iam.approval import times
 from iam.errors import Problem
 from iam.models import EmergencyDoor
-from iam.services.requests.emergency import NewDoor, Opening
+from iam.services.requests.doors import NewDoor
+from iam.services.requests.emergency import Opening
 from iam.web.forms import groups_listed, listed, typed
 from iam.web.language import translated
 from iam.web.visitors import actor, login_required
@@ -73,7 +74,7 @@ def act(request_id: str) -> str | AnyResponse | tuple[str, int]:
 @login_required
 def doors() -> str:
     """All doors."""
-    return render_template("emergency/doors.html", doors=services.current().emergencies.doors(actor()))
+    return render_template("emergency/doors.html", doors=services.current().doors.listed(actor()))
 
 
 @pages.route("/doors/new", methods=["GET", "POST"])
@@ -84,15 +85,15 @@ def door(name: str = "") -> str | AnyResponse | tuple[str, int]:
     ours = services.current()
     ours.audit.require(actor(), "administrator", scope="write")
     sent = {known: typed(known) for known in DOOR}
-    fields: dict[str, Any] = sent if request.method == "POST" else _fields(ours.emergencies.door(actor(), name)) if name else dict(DOOR)
+    fields: dict[str, Any] = sent if request.method == "POST" else _fields(ours.doors.get(actor(), name)) if name else dict(DOOR)
     error, field, status = "", "", 200
     try:
         if request.method == "POST" and typed("step") == "remove":
-            ours.emergencies.remove(actor(), name)
+            ours.doors.remove(actor(), name)
             flash(_("Removed."))
             return redirect(url_for("emergency.doors"))
         if request.method == "POST":
-            ours.emergencies.save(actor(), _door(fields), name=name)
+            ours.doors.save(actor(), _door(fields), name=name)
             flash(_("Saved."))
             return redirect(url_for("emergency.doors"))
     except Problem as problem:

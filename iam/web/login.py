@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, g, redirect, render_template, request, session, url_for
+from flask_babel import get_locale
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response as AnyResponse
 from wtforms import HiddenField, PasswordField, StringField
@@ -104,6 +105,8 @@ def preferences() -> AnyResponse:
     ):
         if value and value in legal:
             answer.set_cookie(name, value, max_age=_YEAR, secure=settings.server.is_https, httponly=True, samesite="Lax")
+            if g.actor and name == LANGUAGE_COOKIE:
+                services.current().people.speaks(g.actor.person_id, value)
     return answer
 
 
@@ -120,6 +123,7 @@ def _page(form: PasswordForm, error: str = "") -> str:
 def _enter(started: Started, target: str | None = None) -> AnyResponse:
     """A fresh cookie; nothing from before the login is kept."""
     settings = services.current().world.settings
+    services.current().people.speaks(started.person.id, str(get_locale()))
     session.clear()
     answer: Response = redirect(safe_next(target or request.form.get("next")))  # type: ignore[assignment]
     answer.set_cookie(

@@ -37,7 +37,7 @@ def index() -> str:
     """What I asked for, what I was granted, what I began to write."""
     ours = services.current()
     return render_template(
-        "requests/index.html", requests=ours.requests.mine(actor()), grants=ours.grants.mine(actor()), drafts=ours.requests.drafts(actor()),
+        "requests/index.html", requests=ours.requests.mine(actor()), grants=ours.grants.mine(actor()), drafts=ours.drafts.mine(actor()),
         offered=ours.requests.offered(actor()),
     )
 
@@ -51,7 +51,7 @@ def new() -> str | AnyResponse | tuple[str, int]:
     draft, error, field, status, parts = request.values.get("draft", ""), "", "", 422, None
     try:
         if request.method == "POST" and typed("step") == "draft":
-            ours.requests.keep_draft(actor(), fields, draft)
+            ours.drafts.keep(actor(), fields, draft)
             flash(_("Kept as a draft."))
             return redirect(url_for("requests.index"))
         if request.method == "POST":
@@ -77,7 +77,7 @@ def new() -> str | AnyResponse | tuple[str, int]:
 @login_required
 def drop_draft(draft_id: str) -> AnyResponse:
     """Throw a draft away."""
-    services.current().requests.drop_draft(actor(), draft_id)
+    services.current().drafts.drop(actor(), draft_id)
     flash(_("Thrown away."))
     return redirect(url_for("requests.index"))
 
@@ -114,10 +114,10 @@ def decide(request_id: str) -> str | AnyResponse | tuple[str, int]:
 def _page(found: AccessRequest, error: str = "", field: str = "") -> str:
     ours = services.current()
     decides = ours.decisions.may_decide(actor(), found)
-    shown, gain, problem = _looked_at(found)
+    shown, gain, unread = _looked_at(found)
     grant = ours.grants.of_request(found.id)
     return render_template(
-        "requests/show.html", it=found, error=error, field=field, decides=decides, shown=shown, gain=gain, problem=problem, grant=grant,
+        "requests/show.html", it=found, error=error, field=field, decides=decides, shown=shown, gain=gain, unread=unread, grant=grant,
         digest=digest(found, found.rules_digest), changed=bool(shown and shown.digest != found.rules_digest), past=ours.cases.past(found),
         overlapping=ours.cases.overlapping(found), besides=ours.cases.open_besides(found), needs=ours.decisions.open_needs(found),
         allowances=allowances, covers=covers, WHOLE_CLUSTER=WHOLE_CLUSTER,
@@ -157,7 +157,7 @@ def _prefilled() -> dict[str, Any]:
     ours, given = services.current(), request.args
     empty = _fields(MultiDict(given))
     if given.get("draft"):
-        kept = next((one for one in ours.requests.drafts(actor()) if one.id == given["draft"]), None)
+        kept = next((one for one in ours.drafts.mine(actor()) if one.id == given["draft"]), None)
         return empty | dict(kept.fields) if kept else empty
     if given.get("extend"):
         grant = ours.grants.own(actor(), given["extend"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import selectinload
 
 from iam.approval.quorum import unsatisfiable
@@ -34,9 +34,12 @@ class Approvers:
             return [f"person:{lead.id}"] if lead else []
         if need.kind == "owners":
             return sorted(f"group:{one}" for one in self.owning_groups(cluster_id, namespaces))
-        directory, _, name = need.group.partition(":")
-        found = db.session.scalar(select(Group.id).filter_by(directory=directory, name=name))
-        return [f"group:{found}"] if found else []
+        return self.of_groups([need.group])
+
+    def of_groups(self, groups: Iterable[str]) -> list[str]:
+        """The references of groups that are written ``directory:group``; nothing for those that nobody was ever seen in."""
+        named = [tuple(reference.split(":", 1)) for reference in groups]
+        return [f"group:{one}" for one in db.session.scalars(select(Group.id).where(tuple_(Group.directory, Group.name).in_(named)))]
 
     def lead_of(self, person: Person) -> Person | None:
         """Whom the directory names as manager, if they are known here and count."""

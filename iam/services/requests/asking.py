@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
@@ -136,35 +135,6 @@ class Requests:
         if request is None or not actor.person_id:
             raise NotFound("There is no such request.")
         return request
-
-    def drafts(self, actor: Actor) -> Sequence[Draft]:
-        """One's own, the latest first."""
-        self._audit.require(actor, scope=READ)
-        return db.session.scalars(select(Draft).where(Draft.person_id == actor.person_id).order_by(Draft.at.desc())).all()
-
-    def keep_draft(self, actor: Actor, fields: dict[str, Any], draft_id: str = "") -> Draft:
-        """Keep a form as it is, however unfinished; at most twenty. Raises Invalid."""
-        self._audit.require(actor, scope=WRITE)
-        if sum(len(str(value)) for value in fields.values()) > 4 * texts.MAX_REASON:
-            raise Invalid("This is too long for a draft.")
-        with transaction():
-            draft = db.session.scalar(select(Draft).filter_by(id=draft_id, person_id=actor.person_id)) if draft_id else None
-            if draft is None:
-                if len(self.drafts(actor)) >= 20:
-                    raise Invalid("You have twenty drafts; throw one away first.")
-                draft = Draft(person_id=self._asker(actor).id)
-                db.session.add(draft)
-            draft.fields, draft.at = fields, self._world.now()
-        return draft
-
-    def drop_draft(self, actor: Actor, draft_id: str) -> None:
-        """Throw it away. Raises NotFound."""
-        self._audit.require(actor, scope=WRITE)
-        with transaction():
-            draft = db.session.scalar(select(Draft).filter_by(id=draft_id, person_id=actor.person_id))
-            if draft is None:
-                raise NotFound("There is no such draft.")
-            db.session.delete(draft)
 
     def simulate(self, actor: Actor, username: str, ask: Ask) -> list[tuple[str, str, list[Considered], list[Part] | Exception]]:
         """For administrators: (cluster, namespace, the rules tried, what it comes to or why not) for each scope of a wish."""

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import or_, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
-from iam.approval import scopes, texts, times
+from iam.approval import texts, times
 from iam.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
-from iam.kube import names
-from iam.models import AccessRequest, Decision, EmergencyDoor, Grant, Group, Person, db, new_id
+from iam.models import AccessRequest, Decision, EmergencyDoor, Grant, Person, db, new_id
 from iam.models.grant import ACTIVE
 from iam.models.request import APPROVED, EMERGENCY, PENDING
 from iam.services.audit import Audit, Event, Target
@@ -22,7 +19,7 @@ from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.clusters import Clusters
 from iam.services.login import Logins
 from iam.services.requests.approvers import Approvers
-from iam.services.requests.catalogue import check_groups, check_role
+from iam.services.requests.doors import Doors
 from iam.services.requests.grants import Grants
 from iam.services.requests.humans import human_of, subject_of
 from iam.services.requests.progress import Progress, target_of, told_of
@@ -32,25 +29,6 @@ from iam.services.telling.notices import Notices, Told
 SEALED_FOR = timedelta(minutes=30)
 """How long a sealed door waits for the second person."""
 JUSTIFIED, QUESTIONED = "justified", "questioned"
-
-
-@dataclass(frozen=True, slots=True)
-class NewDoor:
-    """A door as an administrator writes it."""
-
-    name: str
-    title: str
-    role_kind: str = "ClusterRole"
-    role_name: str = ""
-    description: str = ""
-    clusters: tuple[str, ...] = ()
-    namespaces: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    tell: tuple[str, ...] = ()
-    reviewers: tuple[str, ...] = ()
-    longest: str = "1h"
-    review_within: str = "1d"
-    is_sealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +49,13 @@ class Emergencies:
     """Use cases of break-glass."""
 
     def __init__(
-        self, world: World, audit: Audit, clusters: Clusters, logins: Logins, approvers: Approvers, roles: Roles, progress: Progress,
-        grants: Grants, notices: Notices,
+        self, world: World, audit: Audit, clusters: Clusters, doors: Doors, logins: Logins, approvers: Approvers, roles: Roles,
+        progress: Progress, grants: Grants, notices: Notices,
     ) -> None:
         self._world = world
         self._audit = audit
         self._clusters = clusters
+        self._doors = doors
         self._logins = logins
         self._approvers = approvers
         self._roles = roles
@@ -84,46 +63,11 @@ class Emergencies:
         self._grants = grants
         self._notices = notices
 
-    def doors(self, actor: Actor) -> Sequence[EmergencyDoor]:
-        """All of them."""
-        self._audit.require(actor, "administrator", "auditor", scope=READ)
-        return self._all()
-
-    def door(self, actor: Actor, name: str) -> EmergencyDoor:
-        """Raises NotFound."""
-        self._audit.require(actor, "administrator", "auditor", scope=READ)
-        return self._named(name)
-
-    def save(self, actor: Actor, command: NewDoor, *, name: str = "") -> EmergencyDoor:
-        """Add a door, or change the one of this name. Raises Invalid (also where nobody could open or review it), NotFound, Conflict."""
-        target = Target("emergency", name or command.name)
-        self._audit.require(actor, "administrator", scope=WRITE, target=target)
-        values = self._checked(command)
-        with transaction():
-            door = self._named(name) if name else EmergencyDoor(name=names.object_name(command.name.strip()))
-            for field, value in values.items():
-                setattr(door, field, value)
-            door.changed_at, door.changed_by = self._world.now(), actor.name
-            db.session.add(door)
-            try:
-                db.session.flush()
-            except IntegrityError:
-                raise Conflict("There is an emergency door %(name)s already.", name=command.name, field="name") from None
-            self._audit.record(actor, Event.EMERGENCY_CHANGED, target, **values)
-        return door
-
-    def remove(self, actor: Actor, name: str) -> None:
-        """Nobody opens it any more; what is open runs to its end. Raises NotFound."""
-        self._audit.require(actor, "administrator", scope=WRITE, target=Target("emergency", name))
-        with transaction():
-            db.session.delete(self._named(name))
-            self._audit.record(actor, Event.EMERGENCY_REMOVED, Target("emergency", name))
-
     def open_to(self, actor: Actor) -> list[EmergencyDoor]:
         """The doors that the actor is named for."""
         self._audit.require(actor, scope=READ)
         person = self._approvers.load(actor.person_id) if actor.person_id else None
-        return [door for door in self._all() if person and _is_in(person, door.groups)]
+        return [door for door in self._doors.all() if person and _is_in(person, door.groups)]
 
     def open(self, actor: Actor, opening: Opening) -> AccessRequest:
         """Take the role now; of a sealed door, ask the second person. Raises Forbidden, Invalid, Unauthenticated, NotFound, Conflict."""
@@ -157,7 +101,7 @@ class Emergencies:
             self._audit.record(actor, Event.REQUEST_SUBMITTED, target_of(request), sealed=door.is_sealed, **told_of(request))
             if door.is_sealed:
                 request.lapses_at = request.urgent_at = now + SEALED_FOR
-                self._progress.ask(request, self._references(door.groups), Told.EMERGENCY_WAITS)
+                self._progress.ask(request, self._approvers.of_groups(door.groups), Told.EMERGENCY_WAITS)
             else:
                 self._take(actor, request, door)
         return request
@@ -235,7 +179,7 @@ class Emergencies:
             running = db.session.scalar(select(Grant).where(Grant.request_id == request.id, Grant.state == ACTIVE))
             if verdict == QUESTIONED and running:
                 self._grants.end(actor, running, "revoked", text[:500])
-            told = [request.person, *self._approvers.people(self._references(request.door.tell if request.door else []))]
+            told = [request.person, *self._approvers.people(self._approvers.of_groups(request.door.tell if request.door else []))]
             self._notices.about_request(Told.REVIEW_DONE, request, told, verdict=verdict, comment=text, by=actor.display_name or actor.name)
         return request
 
@@ -264,12 +208,12 @@ class Emergencies:
         self._progress.ask(request, (), Told.EMERGENCY_OPENED)
         self._audit.record(actor, Event.EMERGENCY_OPENED, target_of(request), door=door.name, sealed=door.is_sealed, **told_of(request))
         self._grants.make(actor, request)
-        named = self._approvers.people(self._references([*door.tell, *door.reviewers, *door.groups]))
+        named = self._approvers.people(self._approvers.of_groups([*door.tell, *door.reviewers, *door.groups]))
         self._notices.about_request(Told.EMERGENCY_OPENED, request, [request.person, *named], by=actor.display_name or actor.name)
         self._notices.about_request(Told.REVIEW_DUE, request, self._reviewers(request), due=request.review_due_at.isoformat())
 
     def _reviewers(self, request: AccessRequest) -> list[Person]:
-        people = self._approvers.people(self._references(request.door.reviewers if request.door else []))
+        people = self._approvers.people(self._approvers.of_groups(request.door.reviewers if request.door else []))
         return [person for person in people if not self._took_part(person, request)]
 
     def _took_part(self, person: Person, request: AccessRequest) -> bool:
@@ -297,58 +241,6 @@ class Emergencies:
             raise Forbidden("You are not named for this door.")
         return person
 
-    def _references(self, groups: Sequence[str]) -> list[str]:
-        found = []
-        for reference in groups:
-            directory, _, name = reference.partition(":")
-            group_id = db.session.scalar(select(Group.id).filter_by(directory=directory, name=name))
-            found += [f"group:{group_id}"] if group_id else []
-        return found
-
-    def _all(self) -> Sequence[EmergencyDoor]:
-        return db.session.scalars(select(EmergencyDoor).order_by(EmergencyDoor.title)).all()
-
-    def _named(self, name: str) -> EmergencyDoor:
-        door = db.session.scalar(select(EmergencyDoor).filter_by(name=name))
-        if door is None:
-            raise NotFound("There is no emergency door %(name)s.", name=name)
-        return door
-
-    def _checked(self, command: NewDoor) -> dict[str, Any]:
-        title = texts.line(command.title, 120, field="title")
-        if not title:
-            raise Invalid("Give it a title that people understand.", field="title")
-        check_role(command.role_kind, command.role_name)
-        clusters, namespaces = (scopes.check(given, field=field) for given, field in (
-            (command.clusters, "clusters"), (command.namespaces, "namespaces"),
-        ))
-        if not all(map(scopes.is_exact, (*clusters, *namespaces))) or scopes.WHOLE_CLUSTER in (*clusters, *namespaces):
-            raise Invalid("Name clusters and namespaces exactly; no namespace means the whole cluster.", field="namespaces")
-        if not clusters or (command.role_kind == "Role" and not namespaces):
-            raise Invalid("Say in which clusters, and for a Role in which namespaces.", field="clusters" if not clusters else "namespaces")
-        for cluster in clusters:
-            self._clusters.named(cluster)
-        groups = {field: check_groups(self._world, getattr(command, field), field=field) for field in ("groups", "tell", "reviewers")}
-        self._refuse_alone(groups, is_sealed=command.is_sealed)
-        return {
-            "title": title, "description": texts.paragraphs(command.description, texts.MAX_DESCRIPTION, field="description"),
-            "role_kind": command.role_kind, "role_name": command.role_name, "clusters": clusters, "namespaces": namespaces, **groups,
-            "longest_seconds": times.seconds_of(command.longest, field="longest", most=times.DAY),
-            "review_seconds": times.seconds_of(command.review_within, field="review_within", most=30 * times.DAY),
-            "is_sealed": command.is_sealed,
-        }
-
-    def _refuse_alone(self, groups: dict[str, list[str]], *, is_sealed: bool) -> None:
-        """A door that nobody could open, or whose opening nobody else could review, is refused."""
-        openers, reviewers = (
-            {human_of(self._world, person) for person in self._approvers.people(self._references(groups[field]))}
-            for field in ("groups", "reviewers")
-        )
-        needed = 2 if is_sealed else 1
-        if len(openers) < needed:
-            raise Invalid("At least %(count)s people who have logged in before must be named for it.", field="groups", count=needed)
-        if any(len(reviewers - {opener}) < needed for opener in openers):
-            raise Invalid("Reviewers who had no part in opening it must be left, whoever opens it.", field="reviewers")
 
 
 def _is_in(person: Person, groups: Sequence[str]) -> bool:
