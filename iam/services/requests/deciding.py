@@ -188,10 +188,13 @@ class Decisions:
             raise Conflict("No approval rule fits this any more, so nobody can decide on it. An administrator can add one.")
         if shown.digest == request.rules_digest and rule.stages == request.stages:
             return
-        why = "the role changed" if shown.digest != request.rules_digest else "the approval rule changed"
+        is_role = shown.digest != request.rules_digest
         with transaction():
+            why = "the role changed" if is_role else "the approval rule changed"
             self._progress.ask_again(actor, self._progress.take(request_id), rule, shown, why)
-        raise Conflict("Something changed meanwhile (%(why)s), so everybody is asked again. Look at it once more.", why=why)
+        if is_role:
+            raise Conflict("The role changed meanwhile, so everybody is asked again. Look at it once more.")
+        raise Conflict("The approval rule changed meanwhile, so everybody is asked again. Look at it once more.")
 
     def _decide(self, actor: Actor, request_id: str, verdict: Verdict, shown: Shown | None) -> AccessRequest:
         request = self._progress.take(request_id)

@@ -72,6 +72,7 @@ class Emergencies:
     def open(self, actor: Actor, opening: Opening) -> AccessRequest:
         """Take the role now; of a sealed door, ask the second person. Raises Forbidden, Invalid, Unauthenticated, NotFound, Conflict."""
         door = self._opened_by(actor, opening.door)
+        seen_at = door.changed_at
         reason = texts.paragraphs(opening.reason, texts.MAX_REASON, field="reason")
         if not reason:
             raise Invalid("Say why: it is read by everybody who is told, and by whoever reviews it.", field="reason")
@@ -89,6 +90,8 @@ class Emergencies:
         with transaction():
             person = self._person(actor)
             door = self._opened_by(actor, opening.door)
+            if door.changed_at != seen_at:
+                raise Conflict("This door was changed a moment ago. Look at it once more.")
             request = AccessRequest(
                 id=new_id(), kind=EMERGENCY, state=PENDING, person_id=person.id, person=person, requester_subject=subject_of(person),
                 requester_human=human_of(self._world, person), door_id=door.id, door=door, title=door.title, cluster_id=cluster.id,
