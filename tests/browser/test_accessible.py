@@ -65,7 +65,9 @@ class Rooms:
         if (look, who) not in self._pages:
             self._pages[look, who] = self.visits(self.live, who, theme=look[0], locale=look[1])
         page = self._pages[look, who]
-        page.goto(self.live.base + self.live.path(path))
+        answer = page.goto(self.live.base + self.live.path(path))
+        assert answer
+        assert answer.status < 500, answer.text()
         return page
 
 

@@ -66,7 +66,9 @@ class Phones:
         if key not in self._pages:
             self._pages[key] = self.visits(live, who, width=PHONE, locale=locale)
         page = self._pages[key]
-        page.goto(live.base + live.path(path))
+        answer = page.goto(live.base + live.path(path))
+        assert answer
+        assert answer.status < 500, answer.text()
         return page
 
 
@@ -117,6 +119,24 @@ def test_it_fits_a_phone_with_nothing_on_it(phones: Phones, live_and_empty: Live
 def test_the_longest_names_fit_a_phone_one_by_one(phones: Phones, live_and_crowded: Live, path: str) -> None:
     page = phones.open(live_and_crowded, "ada", path)
     assert "W" * 60 in page.locator("main").inner_text()
+    unfold(page)
+    assert overhang(page) == []
+
+
+ENTRY, RULE, DOOR = (long(f"{kind}{0:024d}", 63) for kind in "erd")
+
+
+@pytest.mark.parametrize("path", [
+    "/requests", "/requests/new", f"/requests/new?entry={ENTRY}", f"/requests/new?draft={0:024d}", f"/requests/new?again={500:024d}",
+    f"/requests/{40:024d}", f"/requests/{150:024d}", f"/requests/{250:024d}", f"/requests/{500:024d}", "/inbox", "/inbox?page=3", "/grants",
+    "/grants?cluster=demo", "/catalogue", f"/catalogue/{ENTRY}", "/rules", f"/rules/{RULE}",
+    f"/rules/simulate?username=ada&entry={ENTRY}&clusters=demo&namespaces={long('n', 63).lower()}", "/emergency", f"/emergency/{0:024d}",
+    f"/emergency/{20:024d}", "/emergency/doors", f"/emergency/doors/{DOOR}", "/notifications",
+])  # fmt: skip
+def test_the_longest_requests_fit_a_phone(phones: Phones, live_and_crowded: Live, path: str) -> None:
+    page = phones.open(live_and_crowded, "ada", path)
+    assert "W" * 60 in page.locator("main").inner_html()
+    assert overhang(page) == []
     unfold(page)
     assert overhang(page) == []
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fixtures.asking import DIRECTORIES, MAIL, Scene, from_elsewhere, people, scene
-from fixtures.offline import events, stored
+from fixtures.offline import events, offline, stored
 from fixtures.product import ProductMaker
 
 from iam.errors import Conflict, Forbidden, Invalid, NotFound, Problem, TooMany, Unauthenticated, Unavailable
@@ -82,13 +83,14 @@ class TestOpening:
             product.services.emergencies.open(gil, Opening("fire", "prod", 600, "Fire.", "correct horse battery"))
         assert len(events(house.product, action="access.denied")) == 2
 
-    def test_it_works_while_the_ldap_server_is_down(self, make_product: ProductMaker, scene: Scene) -> None:
+    def test_it_works_while_the_ldap_server_is_down(self, make_product: ProductMaker, tmp_path: Path) -> None:
         ldap = {
             "kind": "ldap", "name": "ldap", "username_prefix": "ldap:", "servers": ["ldap://127.0.0.1:9"], "insecure_plain": True,
-            "start_tls": False, "user_base": "ou=people,dc=example,dc=org",
+            "start_tls": False, "user_base": "ou=people,dc=example,dc=org", "group_base": "ou=groups,dc=example,dc=org",
         }
         product = make_product(directories=[*DIRECTORIES, ldap], mail=MAIL)
-        found = people(Scene(product, scene.folder))
+        offline(product)
+        found = people(Scene(product, tmp_path))
         found.account("gil", "security")
         found.account("gus", "security")
         found.door()

@@ -32,6 +32,7 @@ from iam.settings import Webhooks
 
 PUBLIC = "93.184.215.14"
 SECRET_PATH = "/services/T012/B034/part-that-is-secret?key=another-secret"
+VALID: dict[str, Any] = {"name": "chat", "url": f"https://{PUBLIC}/", "format": "json", "events": ("review.due",)}
 MARKUP = [
     "<!channel>", "<!here|here>", "<@U012AB3CD>", "<#C123ABC456|general>", "<https://evil.example.org|click here>", "a > b < c & d &lt;",
     "*bold* `code` ```pre```", "line\nbreak\r\n> quote", "x|y>",
@@ -89,8 +90,7 @@ def test_a_webhook_is_told_in_json_and_signed(product: Product, receiver: Webhoo
     product.work()
     (received,) = receiver.calls
     assert (received.method, received.path) == ("POST", SECRET_PATH)
-    assert received.headers["host"] == f"localhost:{receiver.port}"
-    assert received.headers["content-type"] == "application/json"
+    assert (received.headers["host"], received.headers["content-type"]) == (f"localhost:{receiver.port}", "application/json")
     assert received.headers["webhook-timestamp"] == str(int(product.clock().timestamp()))
     assert received.headers["webhook-id"] == stored(product, Notice)[0].id
     assert received.headers["webhook-signature"] == expected_signature(secret, received)
@@ -110,10 +110,9 @@ def test_a_retry_has_the_same_id_and_a_signature_of_its_own_time(product: Produc
     product.clock.forward(minutes=1)
     product.work()
     first, second = receiver.calls
-    assert first.headers["webhook-id"] == second.headers["webhook-id"]
-    assert int(second.headers["webhook-timestamp"]) - int(first.headers["webhook-timestamp"]) == 60
+    assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
+    assert first.headers["webhook-timestamp"] < second.headers["webhook-timestamp"]
     assert [expected_signature(secret, one) for one in (first, second)] == [one.headers["webhook-signature"] for one in (first, second)]
-    assert first.body == second.body
 
 
 @pytest.mark.parametrize("written", MARKUP)
@@ -122,11 +121,11 @@ def test_slack_text_holds_no_mention_link_or_markup(product: Product, receiver: 
     tell(product, reason=written, title=written, requester_name=written, cluster=written)
     product.work()
     text = json.loads(receiver.calls[0].body)["text"]
-    link = "<https://iam.example.org/requests/r-1|"
-    assert text.startswith(f"*{link}")
-    headline, *lines = text.removeprefix(f"*{link}").split("\n")
+    link = "*<https://iam.example.org/requests/r-1|"
+    assert text.startswith(link)
+    headline, *lines = text.removeprefix(link).split("\n")
     assert headline.endswith(">*")
-    assert [line for line in lines if not line.startswith("*")] == []
+    assert all(line.startswith("*") for line in lines)
     for said in (headline.removesuffix(">*"), *(line.split(":*", 1)[1] for line in lines)):
         assert not set("<>|*`") & set(said)
         assert all(rest.startswith(("amp;", "lt;", "gt;")) for rest in said.split("&")[1:])
@@ -136,10 +135,9 @@ def test_a_redirect_is_not_followed(product: Product, receiver: WebhookReceiver,
     with WebhookReceiver(tmp_path / "inner", tls=False) as inner:
         for status in (301, 302, 303, 307, 308):
             receiver.answer = Answer(status, {"Location": inner.url("/latest/meta-data")})
-            with pytest.raises(NotDelivered, match=f"redirects \\({status}\\)"):
+            with pytest.raises(NotDelivered, match="redirects"):
                 sender(receiver).send(call(receiver.url()))
-        assert inner.calls == []
-    assert {one.path for one in receiver.calls} == {"/hook"}
+        assert (inner.calls, len(receiver.calls)) == ([], 5)
 
 
 def test_gone_is_for_good_and_audited_by_name(product: Product, receiver: WebhookReceiver) -> None:
@@ -147,8 +145,7 @@ def test_gone_is_for_good_and_audited_by_name(product: Product, receiver: Webhoo
     receiver.answer = Answer(410)
     tell(product)
     product.work()
-    (notice,) = stored(product, Notice)
-    assert (notice.next_attempt_at, notice.sent_at, notice.error) == (None, None, "the webhook answers 410")
+    assert [(one.next_attempt_at, one.sent_at) for one in stored(product, Notice)] == [(None, None)]
     (lost,) = events(product, action="notice.lost")
     assert (lost.target_name, lost.reason) == ("chat", "the webhook answers 410")
 
@@ -225,20 +222,18 @@ def test_the_certificate_fits_the_name_and_not_the_address(receiver: WebhookRece
 
 
 def test_a_certificate_of_nobody_is_refused(receiver: WebhookReceiver, tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    other = CertificateAuthority(tmp_path / "other")
-    for more in ({"ca_file": other.ca_file}, {"ca_file": None}):
+    for trusted in (CertificateAuthority(tmp_path).ca_file, None):
         with pytest.raises(NotDelivered, match="SSLError"):
-            sender(receiver, **more).send(call(receiver.url()))
+            sender(receiver, ca_file=trusted).send(call(receiver.url()))
     assert receiver.calls == []
 
 
-def test_without_encryption_only_our_own_networks(receiver: WebhookReceiver, tmp_path: Path) -> None:
+def test_without_encryption_only_our_own_networks(tmp_path: Path) -> None:
     with WebhookReceiver(tmp_path / "plain", tls=False) as plain:
-        sender(plain).send(call(plain.url()))
         with pytest.raises(NotDelivered):
             sender(plain, inside_networks=[]).send(call(plain.url()))
-        assert len(plain.calls) == 1
+        sender(plain).send(call(plain.url()))
+    assert len(plain.calls) == 1
 
 
 def test_address_and_secret_are_sealed_and_shown_once(make_product: ProductMaker, receiver: WebhookReceiver) -> None:
@@ -259,8 +254,8 @@ def test_address_and_secret_are_sealed_and_shown_once(make_product: ProductMaker
             product.services.webhooks.test(product.operator, "chat")
     assert "notice not delivered" in log.getvalue()
     raw = base64.b64decode(secret[6:])
-    said = [log.getvalue(), str(refused.value), ada.get("/audit").text, *(str(vars(event)) for event in events(product))]
-    said += [one.error + json.dumps(one.facts) for one in stored(product, Notice)]
+    said = [log.getvalue(), str(refused.value), *(ada.get(page).text for page in ("/audit", "/notifications"))]
+    said += [str(vars(event)) for event in events(product)] + [one.error + json.dumps(one.facts) for one in stored(product, Notice)]
     for hidden in (secret, secret[6:], raw.hex(), "part-that-is-secret", "another-secret", "/services/T012"):
         assert not [text for text in said if hidden in text]
         assert hidden.encode() not in database_bytes(product)
@@ -273,31 +268,32 @@ def test_who_may_add_try_and_remove_a_webhook(product: Product, receiver: Webhoo
     with product.app.app_context():
         ours = product.services.webhooks
         assert [one.name for one in ours.listed(auditor)] == ["chat"]
-        for act in (lambda: ours.remove(auditor, "chat"), lambda: ours.test(auditor, "chat")):
-            with pytest.raises(Forbidden):
-                act()
+        with pytest.raises(Forbidden):
+            ours.remove(auditor, "chat")
+        with pytest.raises(Forbidden):
+            ours.test(auditor, "chat")
         with pytest.raises(Forbidden):
             ours.create(auditor, NewWebhook("mine", receiver.url(), "json", ("review.due",)))
         assert receiver.calls == []
         ours.test(product.operator, "chat")
-        assert receiver.calls[0].headers["webhook-signature"] == expected_signature(secret, receiver.calls[0])
+    assert receiver.calls[0].headers["webhook-signature"] == expected_signature(secret, receiver.calls[0])
     tell(product)
     with product.app.app_context():
         ours.remove(product.operator, "chat")
-        with pytest.raises(NotFound):
-            ours.remove(product.operator, "chat")
+    with product.app.app_context(), pytest.raises(NotFound):
+        ours.remove(product.operator, "chat")
     product.work()
     assert (len(receiver.calls), stored(product, Notice)) == (1, [])
     assert [event.action for event in events(product) if event.action.startswith("webhook.")] == ["webhook.removed", "webhook.created"]
 
 
 @pytest.mark.parametrize("wrong", [
-    {"url": "https://169.254.169.254/"}, {"url": f"http://{PUBLIC}/"}, {"format": "xml"}, {"events": ()}, {"events": ("no",)}, {"name": "A b"},
+    {"url": "https://169.254.169.254/"}, {"url": f"http://{PUBLIC}/"}, {"format": "xml"}, {"events": ()}, {"events": ("no",)},
+    {"name": "A b"},
 ])  # fmt: skip
 def test_what_makes_no_webhook(make_product: ProductMaker, wrong: dict[str, Any]) -> None:
     product = make_product()
-    values = {"name": "chat", "url": f"https://{PUBLIC}/", "format": "json", "events": ("review.due",)} | wrong
     with product.app.app_context():
         with pytest.raises(Invalid):
-            product.services.webhooks.create(product.operator, NewWebhook(**values))
+            product.services.webhooks.create(product.operator, NewWebhook(**VALID | wrong))
         assert list(product.services.webhooks.listed(product.operator)) == []

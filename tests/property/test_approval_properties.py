@@ -24,8 +24,9 @@ from iam.approval.times import DAY, HOUR, LEAST, MINUTE, MOST, moment, seconds_o
 from iam.errors import Invalid
 from iam.kube.names import group_name
 
-_words = st.sampled_from(["and", "of", "lead", "owners", "automatic", "2 of owners", "AND", "Research", "Größe", "运维", "a:b", ",", "#",
-    "\u00a0"])
+_words = st.sampled_from(
+    ["and", "of", "lead", "owners", "automatic", "2 of owners", "AND", "Research", "Größe", "运维", "a:b", ",", "#", "\u00a0"]
+)
 _plain = st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters='"')
 
 
@@ -36,7 +37,7 @@ def _is_group(name: str) -> bool:
         return False
 
 
-_names = (st.text(_plain, min_size=1, max_size=20) | st.lists(_words, min_size=1, max_size=5).map(" ".join))
+_names = st.text(_plain, min_size=1, max_size=20) | st.lists(_words, min_size=1, max_size=5).map(" ".join)
 group_names = _names.filter(_is_group).map(group_name)
 needs = st.just(Need("lead")) | st.builds(Need, st.just("owners"), st.integers(1, MAX_COUNT)) | st.builds(
     lambda count, directory, name: Need("group", count, f"{directory}:{name}"),
@@ -136,16 +137,20 @@ def test_a_duration_that_is_told_is_read_again(minutes: int) -> None:
     assert seconds_of(words(minutes * MINUTE), field="f") == minutes * MINUTE
 
 
-@given(st.lists(st.tuples(st.integers(0, 999), st.sampled_from(["m", "min", "h", "d", "w"])), min_size=1, max_size=4),
-    st.sampled_from(["", " "]))
+_parts = st.tuples(st.integers(0, 999), st.sampled_from(["m", "min", "h", "d", "w"]))
+
+
+@given(st.lists(_parts, min_size=1, max_size=4), st.sampled_from(["", " "]))
 def test_the_parts_of_a_duration_add_up(parts: list[tuple[int, str]], gap: str) -> None:
     sizes = {"m": MINUTE, "min": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
     text = " ".join(f"{count}{gap}{unit}" for count, unit in parts)
     assert seconds_of(text, field="f", least=0, most=10**12) == sum(count * sizes[unit] for count, unit in parts)
 
 
-ZONES = ["UTC", "Europe/Berlin", "Europe/Dublin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Casablanca",
-    "Asia/Kathmandu", "Antarctica/Troll"]
+ZONES = [
+    "UTC", "Europe/Berlin", "Europe/Dublin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Casablanca",
+    "Asia/Kathmandu", "Antarctica/Troll",
+]  # fmt: skip
 
 
 @cache
@@ -199,8 +204,8 @@ def test_any_moment_and_zone_are_read_or_refused(text: str, zone: str) -> None:
         assert found
 
 
-_tricky = st.lists(st.sampled_from(["\x1b", "[", "31", "m", "]", "0;", "\x07", "\\", "\r", "\n", " ", "\t", "\u202e", "\u200b", "\x00",
-    "\x9b", "x", "<b>"]), max_size=20)
+_control = ["\x1b", "[", "31", "m", "]", "0;", "\x07", "\\", "\r", "\n", " ", "\t", "\u202e", "\u200b", "\x00", "\x9b", "x", "<b>"]
+_tricky = st.lists(st.sampled_from(_control), max_size=20)
 
 
 @settings(deadline=None)

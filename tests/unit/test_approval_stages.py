@@ -51,6 +51,7 @@ def test_one_stage_a_line_and_needs_joined_with_and() -> None:
         ("ldap:运维", ((group("ldap:运维"),),)),
         ("ldap:Cafe\u0301", ((group("ldap:Café"),),)),
         ('2 of "ldap:a and b" and "ldap:3 of owners"', ((group("ldap:a and b", 2), group("ldap:3 of owners")),)),
+        ('"ldap:a\u00a0b" and "ldap:c\u3000d"', ((group("ldap:a\u00a0b"), group("ldap:c\u3000d")),)),
         ('"ldap:Ops " and lead', ((group("ldap:Ops"), LEAD),)),
     ],
 )

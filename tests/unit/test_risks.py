@@ -53,12 +53,18 @@ BRINGS: dict[Risk, list[PolicyRule]] = {
 """Without wildcards: those are a danger of their own."""
 
 HARMLESS: dict[Risk, list[PolicyRule]] = {
-    Risk.ESCALATE: [rule(f"{READ} create update patch delete", "roles clusterroles", RBAC), rule("escalate", "roles"),
-        rule("escalate", "rolebindings", RBAC)],
-    Risk.BIND: [rule("create update", "rolebindings clusterrolebindings", RBAC), rule("bind", "roles", "apps"),
-        rule("create", "bindings pods/binding")],
-    Risk.IMPERSONATE: [rule(f"{READ} create", "users groups serviceaccounts"), rule("impersonate", "users", "apps"),
-        rule("impersonate", "pods")],
+    Risk.ESCALATE: [
+        rule(f"{READ} create update patch delete", "roles clusterroles", RBAC), rule("escalate", "roles"),
+        rule("escalate", "rolebindings", RBAC),
+    ],
+    Risk.BIND: [
+        rule("create update", "rolebindings clusterrolebindings", RBAC), rule("bind", "roles", "apps"),
+        rule("create", "bindings pods/binding"),
+    ],
+    Risk.IMPERSONATE: [
+        rule(f"{READ} create", "users groups serviceaccounts"), rule("impersonate", "users", "apps"),
+        rule("impersonate", "pods"),
+    ],
     Risk.CERTIFICATES: [
         rule(f"{READ} create delete", "certificatesigningrequests", CERTIFICATES),
         rule("get", "certificatesigningrequests/approval", CERTIFICATES),
@@ -72,12 +78,18 @@ HARMLESS: dict[Risk, list[PolicyRule]] = {
         rule(READ, "nodes nodes/status nodes/metrics"), rule(READ, "persistentvolumes"), rule("create", "persistentvolumeclaims"),
         rule("get", "nodes", "metrics.k8s.io"), rule("create", "persistentvolumes", "apps"),
     ],
-    Risk.SECRETS: [rule("create update delete", "secrets"), rule(READ, "configmaps"), rule(READ, "secrets", "external-secrets.io"),
-        rule(READ, "secrets/status")],
-    Risk.TOKENS: [rule("get", "serviceaccounts/token"), rule(f"{READ} create", "serviceaccounts"),
-        rule("create", "tokenreviews", "authentication.k8s.io")],
-    Risk.EXEC: [rule(READ, "pods pods/log pods/status"), rule("create", "pods/eviction"), rule("delete", "pods/exec"),
-        rule("get", "pods/ephemeralcontainers")],
+    Risk.SECRETS: [
+        rule("create update delete", "secrets"), rule(READ, "configmaps"), rule(READ, "secrets", "external-secrets.io"),
+        rule(READ, "secrets/status"),
+    ],
+    Risk.TOKENS: [
+        rule("get", "serviceaccounts/token"), rule(f"{READ} create", "serviceaccounts"),
+        rule("create", "tokenreviews", "authentication.k8s.io"),
+    ],
+    Risk.EXEC: [
+        rule(READ, "pods pods/log pods/status"), rule("create", "pods/eviction"), rule("delete", "pods/exec"),
+        rule("get", "pods/ephemeralcontainers"),
+    ],
     Risk.WORKLOADS: [
         rule(f"{READ} delete", "pods replicationcontrollers"), rule(f"{READ} delete", "deployments daemonsets", "apps"),
         rule("patch", "deployments/scale", "apps"),
