@@ -17,6 +17,12 @@ def unmet(stage: Stage, said_yes: Mapping[str, Collection[Need]]) -> list[Need]:
     return [need for position, need in enumerate(slots) if position not in filled]
 
 
+def helpful(stage: Stage, said_yes: Mapping[str, Collection[Need]]) -> list[Need]:
+    """The needs for which one more yes would bring the stage further, also by freeing somebody for another need."""
+    still = len(unmet(stage, said_yes))
+    return [need for need in stage if len(unmet(stage, {**said_yes, "": [need]})) < still]
+
+
 def unsatisfiable(stages: Sequence[Stage], candidates: Mapping[Need, Collection[str]]) -> list[Need]:
     """The needs for which there are not enough different people over all stages; a need that is not in the mapping is not judged."""
     slots = [need for stage in stages for need in stage if need in candidates for _ in range(need.count)]

@@ -113,6 +113,7 @@ class Decision(Base):
     __tablename__ = "decisions"
     __table_args__ = (
         UniqueConstraint("request_id", "round", "approver_human"),
+        UniqueConstraint("request_id", "round", "approver_subject"),
         ForeignKeyConstraint(
             ["request_id", "requester_subject", "requester_human"],
             ["access_requests.id", "access_requests.requester_subject", "access_requests.requester_human"],

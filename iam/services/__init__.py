@@ -35,6 +35,7 @@ from iam.services.requests.grants import Grants
 from iam.services.requests.progress import Progress
 from iam.services.requests.rules import Rules
 from iam.services.requests.shown import Roles
+from iam.services.requests.standing import Standings
 from iam.services.snapshots import Snapshots
 from iam.services.sync import Sync
 from iam.services.telling.notices import Notices
@@ -91,6 +92,7 @@ class Services:
         notices, catalogue = Notices(world, audit), Catalogue(world, audit)
         rules, grants = Rules(world, audit, catalogue, approvers), Grants(world, audit, notices)
         progress = Progress(world, audit, approvers, grants, notices)
+        standings = Standings(catalogue, rules, approvers)
         doors = Doors(world, audit, clusters, approvers)
         emergencies = Emergencies(world, audit, clusters, doors, logins, approvers, roles, progress, grants, notices)
         outbox = Outbox(world, audit)
@@ -101,9 +103,9 @@ class Services:
             sync=Sync(world, audit, people), heartbeats=Heartbeats(world, audit), housekeeping=Housekeeping(world, outbox),
             explorer=Explorer(audit, clusters, views), policies=policies, publishing=Publishing(world, audit, policies, clusters),
             catalogue=catalogue, rules=rules, requests=Requests(world, audit, catalogue, rules, approvers, roles, progress),
-            decisions=Decisions(world, audit, rules, approvers, roles, progress, notices), cases=Cases(views), grants=grants,
+            decisions=Decisions(world, audit, standings, approvers, roles, progress, notices), cases=Cases(views), grants=grants,
             drafts=Drafts(world, audit), doors=doors, emergencies=emergencies,
-            clockwork=Clockwork(world, rules, roles, progress, grants, emergencies),
+            clockwork=Clockwork(world, standings, roles, progress, grants, emergencies),
             notices=notices, outbox=outbox, webhooks=Webhooks(world, audit),
         )
 

@@ -15,7 +15,7 @@ from iam.models import ApiToken, Credential, Group, Membership, Person, Session,
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.memberships import count_now, lapse_at
-from iam.services.wakeups import want_clusters_of_groups
+from iam.services.wakeups import want_clusters_of_groups, want_clusters_of_person
 from iam.settings import Role
 
 BY_DIRECTORY, BY_ADMINISTRATOR = "directory", "administrator"
@@ -61,16 +61,16 @@ class People:
             self._claim_username(actor, identity, person.id)
             self._audit.record(actor, Event.PERSON_CHANGED, _target(person), username=[person.username, identity.username])
             person.username = identity.username
-            want_clusters_of_groups([group.id for group in person.groups], now)
+            want_clusters_of_person(person, now)
         person.display_name, person.email, person.manager, person.entry = profile(identity)
         lapsed = lapse_at(self._world, person)
         person.synced_at = now
         if person.disabled_reason == BY_DIRECTORY:
             person.disabled_at, person.disabled_reason = None, ""
             self._audit.record(actor, Event.PERSON_ENABLED, _target(person), reason="back in the directory")
-            want_clusters_of_groups([group.id for group in person.groups], now)
+            want_clusters_of_person(person, now)
         elif lapsed and lapsed <= now:  # a login renews what time had ended, so the bindings are due again
-            want_clusters_of_groups([group.id for group in person.groups], now)
+            want_clusters_of_person(person, now)
         self._set_groups(actor, person, identity.groups)
         return person
 
@@ -95,7 +95,7 @@ class People:
             person = self._get(person_id)
             person.disabled_at, person.disabled_reason = None, ""
             self._audit.record(actor, Event.PERSON_ENABLED, _target(person))
-            want_clusters_of_groups([group.id for group in person.groups], self._world.now())
+            want_clusters_of_person(person, self._world.now())
         return person
 
     def get(self, actor: Actor, person_id: str) -> Person:
@@ -195,7 +195,7 @@ class People:
         db.session.execute(update(Session).where(Session.person_id == person.id, Session.ended_at.is_(None)).values(ended_at=now))
         db.session.execute(update(ApiToken).where(ApiToken.person_id == person.id, ApiToken.revoked_at.is_(None)).values(revoked_at=now))
         self._audit.record(actor, Event.PERSON_DISABLED, _target(person), reason=words)
-        want_clusters_of_groups([group.id for group in person.groups], now)
+        want_clusters_of_person(person, now)
 
     def _set_groups(self, actor: Actor, person: Person, wanted: frozenset[str]) -> None:
         have = {group.name: group for group in person.groups}

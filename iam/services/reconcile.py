@@ -94,12 +94,14 @@ class Reconciler:
         state = self._state(cluster_name)
         aim, todo, applied, error = state.wanted, Plan(), Applied(0), ""
         desired: dict[tuple[str, str], Binding] = {}
-        read_at = self._world.now()
+        ended: list[str] = []
         try:
             store = self._clusters.connection(state.cluster).bindings
             db.session.commit()  # no transaction stays open while the cluster answers
             found = dict(store.owned())
-            read_at = self._world.now()
+            while self._grants.expire(actor, state.cluster_id):
+                pass  # what is over by the clock is over for good, before anything is built on it
+            ended = self._grants.ended_unseen(state.cluster_id)
             desired = self.desired(cluster_name)
             db.session.commit()
             todo = plan(desired, found)
@@ -115,7 +117,7 @@ class Reconciler:
             state = self._state(cluster_name)
             self._note(actor, state, aim, todo, applied, len(desired), error)
             if not error:
-                self._grants.seen(actor, state.cluster_id, _grants_in(desired), read_at)
+                self._grants.seen(actor, state.cluster_id, _grants_in(desired), ended)
         return Outcome(cluster_name, todo, error)
 
     def _note(self, actor: Actor, state: ReconcileState, aim: int, todo: Plan, applied: Applied, bindings: int, error: str) -> None:

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import select, update
 
-from iam.models import Mapping, ReconcileState, db
+from iam.models import Grant, Mapping, Person, ReconcileState, db
+from iam.models.grant import ACTIVE
 
 _AT_ONCE = 500
 
@@ -25,6 +26,13 @@ def want_clusters_of_groups(group_ids: Collection[str], now: datetime) -> None:
         chunk = ids[start : start + _AT_ONCE]
         clusters |= set(db.session.scalars(select(Mapping.cluster_id).where(Mapping.group_id.in_(chunk)).distinct()))
     _want(sorted(clusters), now)
+
+
+def want_clusters_of_person(person: Person, now: datetime) -> None:
+    """Every cluster where this person holds something, by a group or by a grant, is due."""
+    want_clusters_of_groups([group.id for group in person.groups], now)
+    granted = select(Grant.cluster_id).where(Grant.person_id == person.id, Grant.state == ACTIVE, Grant.cluster_id.is_not(None))
+    _want(sorted(one for one in db.session.scalars(granted.distinct()) if one), now)
 
 
 def _want(cluster_ids: list[str], now: datetime) -> None:

@@ -117,6 +117,7 @@ def simulate() -> str | tuple[str, int]:
 WHY_NOT = {
     "entry": Sentence("it is for another entry"), "cluster": Sentence("it is for other clusters"),
     "namespace": Sentence("it is for other namespaces"),
+    "own": Sentence("it would say yes by itself, and whoever asks wrote it"),
     "dangerous": Sentence("it would say yes by itself, which counts for the harmless only"),
 }
 

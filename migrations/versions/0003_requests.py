@@ -229,7 +229,8 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['approver_id'], ['people.id'], name=op.f('fk_decisions_approver_id_people')),
     sa.ForeignKeyConstraint(['request_id', 'requester_subject', 'requester_human'], ['access_requests.id', 'access_requests.requester_subject', 'access_requests.requester_human'], name='fk_decisions_request'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_decisions')),
-    sa.UniqueConstraint('request_id', 'round', 'approver_human', name=op.f('uq_decisions_request_id_round_approver_human'))
+    sa.UniqueConstraint('request_id', 'round', 'approver_human', name=op.f('uq_decisions_request_id_round_approver_human')),
+    sa.UniqueConstraint('request_id', 'round', 'approver_subject', name=op.f('uq_decisions_request_id_round_approver_subject'))
     )
     with op.batch_alter_table('decisions', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_decisions_approver_id'), ['approver_id'], unique=False)

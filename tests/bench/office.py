@@ -32,6 +32,7 @@ from iam.models import (
     Decision,
     Grant,
     Group,
+    Heartbeat,
     LocalAccount,
     Membership,
     Person,
@@ -131,6 +132,16 @@ class Office:
             entry = NewEntry(role, f"The role {role}", role_name=role, clusters=("*",), namespaces=("*",), longest="8h")
             self._entries[role] = ours.catalogue.save(OPERATOR, entry).id
         ours.rules.save(OPERATOR, NewRule("everything", STAGES, longest="8h", lapses="7d"))
+
+    def await_worker(self) -> None:
+        """It starts beside the server, which is ready first."""
+        wait_until(self._worker_was_seen, seconds=60, what="the worker's heartbeat")
+
+    def _worker_was_seen(self) -> bool:
+        with self.installation.app.app_context():
+            is_here = db.session.scalar(select(Heartbeat.at)) is not None
+            db.session.remove()
+        return is_here
 
     def ask(self, askers: range) -> list[Wish]:
         """One request a person, as they would send it; each of them once."""

@@ -15,7 +15,7 @@ from bench.measure import in_turn, milliseconds, seconds_of
 from bench.office import LEAD, RBAC, SOMEBODY, Browser, Held, Office, Watch, Wish, binding
 from bench.table import Row, Target
 
-CLICKS, MORE_CLICKS = 100, 60
+CLICKS, MORE_CLICKS, ALONE = 100, 60, 40
 RUNNING = 5000
 MINUTE = 60.0
 OPEN, FEW = 2000, 20
@@ -33,8 +33,10 @@ def run(ground: Ground) -> list[Row]:
             quick, slow = office.ask(range(CLICKS)), office.ask(range(CLICKS, CLICKS + MORE_CLICKS))
             (sample,) = office.ask(range(CLICKS + MORE_CLICKS, CLICKS + MORE_CLICKS + 1))
             with office.installation.serve(worker=True) as port, Watch(office.access) as watch:
+                office.await_worker()
                 lead, bare = Browser(port, LEAD), BareCluster(office.access, 0)
-                rows = [*_clicks("", office, lead, watch, quick, bare), *_ends("", office, watch, quick, bare)]
+                rows = [*_clicks("", office, lead, watch, quick, bare), *_ends_alone(office, watch, quick[:ALONE])]
+                rows += _ends("", office, watch, quick[ALONE:])
                 running = office.grant(RUNNING)
                 watch.wait(running.values())
                 beside = f", {RUNNING} grants running"
@@ -61,7 +63,20 @@ def _clicks(beside: str, office: Office, lead: Browser, watch: Watch, wishes: Se
     ]
 
 
-def _ends(beside: str, office: Office, watch: Watch, wishes: Sequence[Wish], bare: BareCluster | None = None) -> list[Row]:
+def _ends_alone(office: Office, watch: Watch, wishes: Sequence[Wish]) -> list[Row]:
+    """The cluster has been in line for a while, when one ends: no run that was due anyhow takes it along."""
+    took = []
+    for grant_id, held in office.grants_of(wishes).items():
+        time.sleep(random.uniform(0.3, 1.3))
+        end = time.time() + AHEAD
+        office.end({grant_id: end})
+        watch.wait([held], gone=True)
+        took.append(watch.gone[held] - end)
+    return _percentiles("end of a grant, alone, until the binding is gone", took, [], "")
+
+
+def _ends(beside: str, office: Office, watch: Watch, wishes: Sequence[Wish]) -> list[Row]:
+    """Some within a second."""
     grants, ends = office.grants_of(wishes), {}
     for grant_id in grants:
         time.sleep(random.uniform(0.05, 0.75))

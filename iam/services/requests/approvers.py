@@ -80,16 +80,17 @@ class Approvers:
         return [need for need in stage if own.intersection(references[need])]
 
     def missing(
-        self, stages: Sequence[Stage], cluster_id: str, namespaces: Sequence[str], requester: Person | None
+        self, stages: Sequence[Stage], cluster_id: str, namespaces: Sequence[str], requester: Person | None,
+        without: Collection[str] = (),
     ) -> list[Need]:
-        """The needs that could never be met: not enough different people, whoever asks left out."""
-        asking = human_of(self._world, requester) if requester else ""
+        """The needs that could never be met: not enough different people, whoever asks (and these humans) left out."""
+        left_out = {human_of(self._world, requester) if requester else "", *without}
         candidates = {}
         for need in {need for stage in stages for need in stage}:
             if requester is None and need.kind != "group":
                 continue  # depends on who asks, and for what
             found = self.people(self.references(need, requester, cluster_id, namespaces))
-            candidates[need] = {human_of(self._world, person) for person in found} - {asking}
+            candidates[need] = {human_of(self._world, person) for person in found} - left_out
         return unsatisfiable(stages, candidates)
 
     def load(self, person_id: str) -> Person | None:

@@ -148,7 +148,7 @@ class Requests:
             for namespace in ask.namespaces or ("",):
                 one = Ask(ask.entry, (cluster.name,), (namespace,) if namespace else (), ask.seconds, ask.starts_at, ask.reason, ask.ticket)
                 shown = self._roles.shown(cluster, entry.role_kind, entry.role_name, one.namespaces)
-                tried = self._rules.considered(Question(entry, cluster, namespace, shown.risks))
+                tried = self._rules.considered(Question(entry, cluster, namespace, shown.risks, human_of(self._world, person)))
                 try:
                     outcome: list[Part] | Exception = self._parts(person, one)
                 except (Invalid, Conflict, NotFound, Forbidden) as problem:
@@ -177,7 +177,7 @@ class Requests:
         for cluster in self._clusters(entry, ask.clusters):
             shown = self._roles.require(cluster, entry.role_kind, entry.role_name, namespaces)
             self._roles.require_namespaces(cluster, namespaces)
-            for rule, some in self._by_rule(entry, cluster, namespaces, shown):
+            for rule, some in self._by_rule(person, entry, cluster, namespaces, shown):
                 parts.append(self._part(person, Part(entry, cluster, some, rule, shown.within(some), ()), ask.seconds))
                 require_words(rule, reason, ticket)
         return parts
@@ -185,11 +185,6 @@ class Requests:
     def _part(self, person: Person, part: Part, seconds: int) -> Part:
         rule, found = part.rule, stages.parse(part.rule.stages)
         times.check(seconds, field="seconds", most=min(rule.longest_seconds, part.entry.longest_seconds))
-        if not found and rule.changed_by_human == human_of(self._world, person):
-            raise Conflict(
-                "The rule %(rule)s would say yes by itself, and you wrote it. Let another administrator confirm it by saving it.",
-                rule=rule.name,
-            )
         missing = self._approvers.missing(found, part.cluster.id, part.namespaces, person)
         if missing:
             raise Conflict(
@@ -207,13 +202,14 @@ class Requests:
         return tuple(found)
 
     def _by_rule(
-        self, entry: CatalogueEntry, cluster: Cluster, namespaces: Sequence[str], shown: Shown
+        self, person: Person, entry: CatalogueEntry, cluster: Cluster, namespaces: Sequence[str], shown: Shown
     ) -> list[tuple[ApprovalRule, tuple[str, ...]]]:
         """The namespaces, apart by rule, and apart by owners where a rule asks these."""
         together: dict[tuple[str, frozenset[str]], list[str]] = defaultdict(list)
         rules: dict[str, ApprovalRule] = {}
         for namespace in namespaces or ("",):
-            rule = self._rules.fitting(Question(entry, cluster, namespace, shown.within([namespace] if namespace else ()).risks))
+            risks = shown.within([namespace] if namespace else ()).risks
+            rule = self._rules.fitting(Question(entry, cluster, namespace, risks, human_of(self._world, person)))
             if rule is None:
                 raise Conflict(
                     "No approval rule fits %(entry)s in %(cluster)s, %(where)s, so nobody could decide on it. An administrator adds one.",

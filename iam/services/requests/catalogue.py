@@ -13,7 +13,7 @@ from iam.approval import scopes, texts, times
 from iam.approval.scopes import WHOLE_CLUSTER
 from iam.errors import Conflict, Invalid, NotFound
 from iam.kube import names
-from iam.models import CatalogueEntry, Cluster, Person, db
+from iam.models import ApprovalRule, CatalogueEntry, Cluster, Person, db
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
 
@@ -96,7 +96,10 @@ class Catalogue:
         """Nobody can ask for it any more; open requests are closed by the worker, running grants go on to their end. Raises NotFound."""
         self._audit.require(actor, "administrator", scope=WRITE, target=Target("catalogue", name))
         with transaction():
-            db.session.delete(self.named(name))
+            entry = self.named(name)
+            for rule in db.session.scalars(select(ApprovalRule.name).where(ApprovalRule.entry_id == entry.id)):
+                self._audit.record(actor, Event.RULE_REMOVED, Target("rule", rule), reason="its entry is removed")
+            db.session.delete(entry)
             self._audit.record(actor, Event.CATALOGUE_REMOVED, Target("catalogue", name))
 
     def _checked(self, command: NewEntry) -> dict[str, Any]:

@@ -6,21 +6,22 @@ Everything due is in the database, so it does not matter how long nobody looked;
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from iam import log
 from iam.errors import Conflict, Unavailable
-from iam.models import AccessRequest, CatalogueEntry, Grant, Person, db
+from iam.models import AccessRequest, ApprovalRule, CatalogueEntry, Grant, Person, db
 from iam.models.grant import GONE
-from iam.models.request import APPROVED, PENDING
-from iam.services.base import WORKER, World, transaction
+from iam.models.request import APPROVED, ORDINARY, PENDING
+from iam.services.base import WORKER, Actor, World, transaction
 from iam.services.locks import only_one
 from iam.services.requests.emergency import Emergencies
 from iam.services.requests.grants import Grants
 from iam.services.requests.progress import Progress
-from iam.services.requests.rules import Question, Rules
 from iam.services.requests.shown import Roles, Shown
+from iam.services.requests.standing import Standing, Standings
 
 _log = log.get(__name__)
 AT_ONCE = 500
@@ -30,14 +31,15 @@ class Clockwork:
     """Run often by the worker; any number of workers may."""
 
     def __init__(
-        self, world: World, rules: Rules, roles: Roles, progress: Progress, grants: Grants, emergencies: Emergencies
+        self, world: World, standings: Standings, roles: Roles, progress: Progress, grants: Grants, emergencies: Emergencies
     ) -> None:
         self._world = world
-        self._rules = rules
+        self._standings = standings
         self._roles = roles
         self._progress = progress
         self._grants = grants
         self._emergencies = emergencies
+        self._followed: tuple[object, ...] = ()
 
     def end(self) -> None:
         """All that is over, however much it is."""
@@ -47,6 +49,7 @@ class Clockwork:
                 _until_none_is_left(lambda: self._grants.abandon(WORKER))
                 self._lapse()
                 self._close()
+                self._follow_rules()
                 self._grants.warn(WORKER)
                 self._emergencies.chase(WORKER)
 
@@ -82,16 +85,56 @@ class Clockwork:
     def _ask_again(self, grant: Grant, shown: Shown) -> None:
         """The role changed between approval and start: the approval was of something else."""
         request = self._progress.take(grant.request_id, APPROVED)
-        entry = db.session.get(CatalogueEntry, request.entry_id) if request.entry_id else None
-        scope = request.namespaces[0] if request.namespaces else ""
-        rule = self._rules.fitting(Question(entry, request.cluster, scope, shown.risks)) if entry and request.cluster else None
-        db.session.delete(grant)
-        db.session.flush()
+        self._grants.drop(WORKER, grant)
         request.state, request.decided_at = PENDING, None
-        if rule is None or shown.missing:
-            self._progress.close(WORKER, request, "the role changed before it began")
-        else:
-            self._progress.ask_again(WORKER, request, rule, shown, "the role changed before it began")
+        self._again(request, self._standings.of(request, shown), shown, "the role changed before it began")
+
+    def _again(self, request: AccessRequest, standing: Standing, shown: Shown, why: str) -> None:
+        if standing.over or standing.rule is None:
+            self._progress.close(WORKER, request, standing.over or why)
+            return
+        request.seconds = self._standings.longest(request, standing.rule)
+        self._progress.ask_again(WORKER, request, standing.rule, shown, why)
+
+    def _follow_rules(self) -> None:
+        """After a change of catalogue or rules: requests on which others decide now are asked again; what is offered no more is closed."""
+        written = self._written()
+        if written == self._followed:
+            return
+        waiting = select(AccessRequest.id).where(AccessRequest.state == PENDING, AccessRequest.kind == ORDINARY)
+        for request_id in db.session.scalars(waiting).all():
+            request = db.session.get(AccessRequest, request_id)
+            standing = self._standings.by_rules(request) if request else Standing()
+            if request and standing.over:
+                self._with(request_id, partial(self._close_because, standing.over))
+            elif request and standing.rule and standing.has_changed and request.cluster:
+                self._re_ask(request)
+        self._followed = written
+
+    def _re_ask(self, request: AccessRequest) -> None:
+        request_id = request.id
+        try:
+            shown = self._shown(request)
+        except Unavailable:
+            return  # whoever tries to approve it learns of it then
+        if shown is not None:
+            self._with(request_id, lambda _actor, found: self._again(
+                found, self._standings.of(found, shown), shown, "the approval rule changed"
+            ))
+
+    def _shown(self, request: AccessRequest) -> Shown | None:
+        if request.cluster is None:
+            return None
+        return self._roles.shown(request.cluster, request.role_kind, request.role_name, request.namespaces)
+
+    def _written(self) -> tuple[object, ...]:
+        """Changes whenever somebody writes the catalogue or the rules."""
+        rules = select(func.count(), func.max(ApprovalRule.changed_at), func.sum(ApprovalRule.position)).select_from(ApprovalRule)
+        entries = select(func.count(), func.max(CatalogueEntry.changed_at)).select_from(CatalogueEntry)
+        return (*db.session.execute(rules).one(), *db.session.execute(entries).one())
+
+    def _close_because(self, why: str, actor: Actor, request: AccessRequest) -> None:
+        self._progress.close(actor, request, why)
 
     def _lapse(self) -> None:
         due = select(AccessRequest.id).where(AccessRequest.state == PENDING, AccessRequest.lapses_at <= self._world.now())
@@ -100,14 +143,12 @@ class Clockwork:
 
     def _close(self) -> None:
         """Requests for clusters that are no more, and of people who are shut out."""
-        gone = select(AccessRequest.id).where(AccessRequest.state == PENDING, AccessRequest.cluster_id.is_(None))
-        for request_id in db.session.scalars(gone.limit(AT_ONCE)).all():
-            self._with(request_id, lambda actor, request: self._progress.close(actor, request, "the cluster is no more"))
-        lost = select(AccessRequest.id).join(AccessRequest.person).where(
-            AccessRequest.state == PENDING, Person.disabled_at.is_not(None)
-        )
-        for request_id in db.session.scalars(lost.limit(AT_ONCE)).all():
-            self._with(request_id, lambda actor, request: self._progress.close(actor, request, "the person is shut out"))
+        waiting = select(AccessRequest.id).join(AccessRequest.person).where(AccessRequest.state == PENDING)
+        for why, condition in (
+            ("the cluster is no more", AccessRequest.cluster_id.is_(None)), ("the person is shut out", Person.disabled_at.is_not(None)),
+        ):
+            for request_id in db.session.scalars(waiting.where(condition).limit(AT_ONCE)).all():
+                self._with(request_id, partial(self._close_because, why))
 
     def _with(self, request_id: str, move: Callable[..., None]) -> None:
         try:

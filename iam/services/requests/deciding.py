@@ -6,22 +6,22 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
 from iam.approval import stages, texts, times
 from iam.approval.stages import Need
 from iam.errors import Conflict, Forbidden, Invalid, NotFound, Problem
-from iam.models import AccessRequest, Asked, CatalogueEntry, Cluster, Comment, Decision, Person, db
-from iam.models.request import APPROVED, EMERGENCY, ORDINARY, PENDING
+from iam.models import AccessRequest, Asked, Comment, Decision, Person, db
+from iam.models.request import ORDINARY, PENDING
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.requests.approvers import Approvers
 from iam.services.requests.humans import human_of, subject_of
 from iam.services.requests.progress import Progress, already_over, target_of, told_of
-from iam.services.requests.rules import Question, Rules
 from iam.services.requests.shown import Roles, Shown, digest
+from iam.services.requests.standing import Standings
 from iam.services.telling.notices import Notices, Told
 
 PAGE = 50
@@ -53,11 +53,11 @@ class Decisions:
     """Use cases of whoever decides."""
 
     def __init__(
-        self, world: World, audit: Audit, rules: Rules, approvers: Approvers, roles: Roles, progress: Progress, notices: Notices
+        self, world: World, audit: Audit, standings: Standings, approvers: Approvers, roles: Roles, progress: Progress, notices: Notices
     ) -> None:
         self._world = world
         self._audit = audit
-        self._rules = rules
+        self._standings = standings
         self._approvers = approvers
         self._roles = roles
         self._progress = progress
@@ -119,10 +119,8 @@ class Decisions:
         """Say yes or no to what was shown. Raises Forbidden, Invalid, NotFound; Conflict when it changed, or is over; Unavailable."""
         self._audit.require(actor, scope=WRITE, target=Target("request", request_id))
         self._check(verdict)
-        if verdict.verdict == APPROVE:
-            self.refresh(actor, request_id)
-        shown = self._shown_to(request_id) if verdict.verdict == APPROVE else None
         try:
+            shown = self._seen(actor, request_id) if verdict.verdict == APPROVE else None
             with transaction():
                 return self._decide(actor, request_id, verdict, shown)
         except IntegrityError:
@@ -169,45 +167,42 @@ class Decisions:
             )
         return comment
 
-    def refresh(self, actor: Actor, request_id: str) -> None:
-        """Before a yes: if the rule or the role is not what it was, ask again, and say so. Raises Conflict."""
-        request = self.get(actor, request_id)
-        if request.state != PENDING:
-            raise already_over(request)
-        entry = db.session.get(CatalogueEntry, request.entry_id) if request.entry_id else None
+    def _refresh(self, actor: Actor, request: AccessRequest) -> Shown:
+        """Before a yes: what it allows now. Where that or the rule changed, everybody is asked again. Raises Conflict, saying so."""
         shown = self.shown(request)
-        cluster = db.session.get(Cluster, request.cluster_id)
-        if entry is None or cluster is None or not entry.is_open or shown.missing:
-            why = "the catalogue offers it no more" if entry is None or not entry.is_open else "the role is not there any more"
+        standing = self._standings.of(request, shown)
+        if standing.over:
             with transaction():
-                self._progress.close(actor, self._progress.take(request_id), why)
+                self._progress.close(actor, self._progress.take(request.id), standing.over)
             raise Conflict("This can no longer be approved: what it asks for is not offered, or not there, any more. It was closed.")
-        scope = request.namespaces[0] if request.namespaces else ""
-        rule = self._rules.fitting(Question(entry, cluster, scope, shown.risks))
-        if rule is None:
+        if standing.rule is None:
             raise Conflict("No approval rule fits this any more, so nobody can decide on it. An administrator can add one.")
-        if shown.digest == request.rules_digest and rule.stages == request.stages:
-            return
+        if not standing.has_changed:
+            return shown
         is_role = shown.digest != request.rules_digest
         with transaction():
-            why = "the role changed" if is_role else "the approval rule changed"
-            self._progress.ask_again(actor, self._progress.take(request_id), rule, shown, why)
+            request = self._progress.take(request.id)
+            request.seconds = self._standings.longest(request, standing.rule)
+            self._progress.ask_again(actor, request, standing.rule, shown, "the role changed" if is_role else "the approval rule changed")
         if is_role:
             raise Conflict("The role changed meanwhile, so everybody is asked again. Look at it once more.")
         raise Conflict("The approval rule changed meanwhile, so everybody is asked again. Look at it once more.")
 
     def _decide(self, actor: Actor, request_id: str, verdict: Verdict, shown: Shown | None) -> AccessRequest:
-        request = self._progress.take(request_id)
+        request = self._progress.take_in_time(request_id)
         approver = self._approver(actor, request)
-        if not hmac.compare_digest(verdict.digest.encode(), digest(request, request.rules_digest).encode()):
+        if not hmac.compare_digest(verdict.digest.encode("utf-8", "replace"), digest(request, request.rules_digest).encode()):
             raise Conflict("This is not what you were shown: it changed meanwhile. Look at it once more.")
         if shown is not None and shown.digest != request.rules_digest:
             raise Conflict("This is not what you were shown: it changed meanwhile. Look at it once more.")
+        human = human_of(self._world, approver)
+        if verdict.verdict == APPROVE and self._progress.is_needed_later(request, human):
+            raise Conflict("Leave this stage to somebody else: a later one cannot be met without you, and everybody counts once.")
         self._narrow(request, verdict, shown)
         db.session.add(Decision(
             request_id=request.id, requester_subject=request.requester_subject, requester_human=request.requester_human,
             approver_id=approver.id, approver=approver, approver_subject=subject_of(approver),
-            approver_human=human_of(self._world, approver), round=request.round, stage=request.stage, verdict=verdict.verdict,
+            approver_human=human, round=request.round, stage=request.stage, verdict=verdict.verdict,
             seconds=request.seconds, namespaces=request.namespaces,
             comment=texts.paragraphs(verdict.comment, texts.MAX_COMMENT, field="comment"), digest=verdict.digest, at=self._world.now(),
         ))
@@ -228,16 +223,12 @@ class Decisions:
         person = self._approvers.load(actor.person_id) if actor.person_id else None
         if person is None or person.is_disabled:
             raise Forbidden("Only people decide on requests: log in as one.")
-        if subject_of(person) == request.requester_subject or human_of(self._world, person) == request.requester_human:
+        human = human_of(self._world, person)
+        own = {request.requester_human, human_of(self._world, request.person)}
+        if subject_of(person) == request.requester_subject or human in own:
             raise Forbidden("This is your own request, also where you asked with another account of yours. Somebody else decides on it.")
         asked = select(Asked.who).where(Asked.request_id == request.id, Asked.who.in_(self._approvers.of(person)))
-        if request.kind != ORDINARY or db.session.scalar(asked.limit(1)) is None:
-            raise Forbidden("This request does not wait for you.")
-        found = stages.parse(request.stages)[request.stage]
-        references = {
-            need: self._approvers.references(need, request.person, request.cluster_id or "", request.namespaces) for need in found
-        }
-        if not self._approvers.needs_met_by(person, found, references):
+        if request.kind != ORDINARY or db.session.scalar(asked.limit(1)) is None or not self._progress.brings_further(request, person):
             raise Forbidden("This request does not wait for you.")
         return person
 
@@ -251,13 +242,16 @@ class Decisions:
             if not verdict.namespaces or not request.namespaces or not set(verdict.namespaces) < set(request.namespaces):
                 raise Invalid("Choose some of the namespaces that were asked for.", field="namespaces")
             request.namespaces = sorted(set(verdict.namespaces))
-            request.rules_digest = shown.within(request.namespaces).digest
+            left = shown.within(request.namespaces)
+            request.rules_digest, request.risks = left.digest, [str(risk) for risk in left.risks]
 
-    def _shown_to(self, request_id: str) -> Shown:
-        request = db.session.get(AccessRequest, request_id)
-        if request is None:
-            raise NotFound("There is no such request.")
-        return self.shown(request)
+    def _seen(self, actor: Actor, request_id: str) -> Shown:
+        """What a yes would be to, looked at afresh, for somebody who may say it."""
+        request = self.get(actor, request_id)
+        if request.state != PENDING:
+            raise already_over(request)
+        self._approver(actor, request)
+        return self._refresh(actor, request)
 
     def _waiting_for(self, actor: Actor) -> list[ColumnElement[bool]]:
         """Open, asked of the actor, not their own, not answered by them in this round."""
@@ -266,7 +260,8 @@ class Decisions:
             return [AccessRequest.id == ""]
         human = human_of(self._world, person)
         answered = select(Decision.id).where(
-            Decision.request_id == AccessRequest.id, Decision.round == AccessRequest.round, Decision.approver_human == human
+            Decision.request_id == AccessRequest.id, Decision.round == AccessRequest.round,
+            or_(Decision.approver_human == human, Decision.approver_id == person.id),
         )
         asked = select(Asked.request_id).where(Asked.who.in_(self._approvers.of(person)))
         return [
@@ -297,5 +292,3 @@ def alike(request: AccessRequest) -> tuple[object, ...]:
         request.rules_digest,
     )
 
-
-__all__ = ["APPROVE", "APPROVED", "DENY", "EMERGENCY", "Decisions", "Inbox", "Verdict", "alike"]

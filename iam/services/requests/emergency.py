@@ -11,8 +11,7 @@ from sqlalchemy.orm import joinedload
 
 from iam.approval import texts, times
 from iam.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
-from iam.models import AccessRequest, Decision, EmergencyDoor, Grant, Person, db, new_id
-from iam.models.grant import ACTIVE
+from iam.models import AccessRequest, Decision, EmergencyDoor, Person, db, new_id
 from iam.models.request import APPROVED, EMERGENCY, PENDING
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
@@ -116,10 +115,12 @@ class Emergencies:
             raise Conflict("This door is no more.")
         self._opened_by(actor, request.door.name)
         self._logins.confirm(actor, password)
+        if not self._is_second(actor, request):
+            self._audit.refuse(actor, "Somebody else of those named for this door has to open it too.", target_of(request))
         with transaction():
-            request = self._progress.take(request_id)
+            request = self._progress.take_in_time(request_id)
             person = self._person(actor)
-            if human_of(self._world, person) == request.requester_human or request.door is None or not _is_in(person, request.door.groups):
+            if request.door is None or not self._is_second(actor, request):
                 raise Forbidden("Somebody else of those named for this door has to open it too.")
             db.session.add(Decision(
                 request_id=request.id, requester_subject=request.requester_subject, requester_human=request.requester_human,
@@ -179,7 +180,8 @@ class Emergencies:
                 raise Conflict("This was reviewed already.")
             request.reviewed_at, request.reviewer_id, request.verdict, request.review = self._world.now(), actor.person_id, verdict, text
             self._audit.record(actor, Event.EMERGENCY_REVIEWED, target_of(request), verdict=verdict, review=text[:500])
-            running = db.session.scalar(select(Grant).where(Grant.request_id == request.id, Grant.state == ACTIVE))
+            found = self._grants.of_request(request.id)
+            running = self._grants.take(found.id) if found else None
             if verdict == QUESTIONED and running:
                 self._grants.end(actor, running, "revoked", text[:500])
             told = [request.person, *self._approvers.people(self._approvers.of_groups(request.door.tell if request.door else []))]
@@ -216,8 +218,15 @@ class Emergencies:
         self._notices.about_request(Told.REVIEW_DUE, request, self._reviewers(request), due=request.review_due_at.isoformat())
 
     def _reviewers(self, request: AccessRequest) -> list[Person]:
-        people = self._approvers.people(self._approvers.of_groups(request.door.reviewers if request.door else []))
+        groups = request.door.reviewers if request.door else self._world.settings.roles.administrator
+        people = self._approvers.people(self._approvers.of_groups(groups))
         return [person for person in people if not self._took_part(person, request)]
+
+    def _is_second(self, actor: Actor, request: AccessRequest) -> bool:
+        """Whether the actor is one of the named few, and not whoever asked."""
+        person = self._person(actor)
+        own = {request.requester_human, human_of(self._world, request.person)}
+        return request.door is not None and _is_in(person, request.door.groups) and human_of(self._world, person) not in own
 
     def _took_part(self, person: Person, request: AccessRequest) -> bool:
         human = human_of(self._world, person)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select, update
@@ -28,6 +28,12 @@ class Grants:
         self._world = world
         self._audit = audit
         self._notices = notices
+
+    def drop(self, actor: Actor, grant: Grant) -> None:
+        """A scheduled one that will not begin as it was approved; its request goes on. In the caller's transaction."""
+        self._audit.record(actor, Event.GRANT_ENDED, target_of(grant), reason="the role changed", end=CHANGED, **told_of(grant))
+        db.session.delete(grant)
+        db.session.flush()
 
     def make(self, actor: Actor, request: AccessRequest) -> Grant:
         """In the transaction that approves the request: active at once, or scheduled."""
@@ -115,25 +121,23 @@ class Grants:
             raise NotFound("There is no such grant.")
         return grant
 
-    def seen(self, actor: Actor, cluster_id: str, on_cluster: Collection[str], read_at: datetime) -> None:
-        """A reconcile succeeded with these grants in it, decided at this moment. In the caller's transaction."""
-        now = self._world.now()
-        fresh = db.session.scalars(
-            select(Grant).where(Grant.cluster_id == cluster_id, Grant.state == ACTIVE, Grant.applied_at.is_(None))
-            .options(joinedload(Grant.request), joinedload(Grant.person))
-        )
-        for grant in fresh:
+    def ended_unseen(self, cluster_id: str) -> list[str]:
+        """Ids of those that ended and were not seen to be gone. Read before what is desired, so that nothing ends in between."""
+        query = select(Grant.id).where(Grant.cluster_id == cluster_id, Grant.state == ENDED, Grant.gone_at.is_(None))
+        return list(db.session.scalars(query))
+
+    def seen(self, actor: Actor, cluster_id: str, on_cluster: Collection[str], ended: Collection[str]) -> None:
+        """A reconcile succeeded with these grants in it, and without those that had ended before. In the caller's transaction."""
+        fresh = select(Grant).where(Grant.cluster_id == cluster_id, Grant.state == ACTIVE, Grant.applied_at.is_(None))
+        over = select(Grant).where(Grant.cluster_id == cluster_id, Grant.state == ENDED, Grant.gone_at.is_(None))
+        now, whole = self._world.now(), (joinedload(Grant.request).joinedload(AccessRequest.person), joinedload(Grant.person))
+        for grant in db.session.scalars(fresh.options(*whole)):
             if grant.id in on_cluster:
                 grant.applied_at = now
                 self._audit.record(actor, Event.GRANT_APPLIED, target_of(grant))
                 self._notices.about_grant(Told.GRANT_APPLIED, grant)
-        over = db.session.scalars(
-            select(Grant).where(
-                Grant.cluster_id == cluster_id, Grant.state == ENDED, Grant.gone_at.is_(None), Grant.ended_at <= read_at,
-            ).options(joinedload(Grant.request), joinedload(Grant.person))
-        )
-        for grant in over:
-            if grant.id not in on_cluster:
+        for grant in db.session.scalars(over.options(*whole)):
+            if grant.id in ended and grant.id not in on_cluster:
                 grant.gone_at = now
                 self._audit.record(actor, Event.GRANT_GONE, target_of(grant))
                 self._notices.about_grant(Told.GRANT_GONE, grant)
@@ -147,11 +151,12 @@ class Grants:
         """Locked by the caller's transaction; None when it was started or ended meanwhile."""
         return self._lock(grant_id, SCHEDULED)
 
-    def expire(self, actor: Actor) -> int:
-        """End what is over by the clock, some at a time; returns how many."""
+    def expire(self, actor: Actor, cluster_id: str = "") -> int:
+        """End what is over by the clock (on one cluster), some at a time; returns how many."""
         now = self._world.now()
         with transaction():
             due = select(Grant.id).where(Grant.state == ACTIVE, Grant.ends_at <= now).order_by(Grant.ends_at).limit(AT_ONCE)
+            due = due.where(Grant.cluster_id == cluster_id) if cluster_id else due
             ended = db.session.scalars(
                 update(Grant).where(Grant.id.in_(db.session.scalars(due).all()), Grant.state == ACTIVE)
                 .values(state=ENDED, ended_at=now, end_reason=EXPIRED, ended_by=actor.name).returning(Grant.id)
@@ -160,15 +165,15 @@ class Grants:
             grants = db.session.scalars(select(Grant).where(Grant.id.in_(ended)).execution_options(populate_existing=True)).all()
             for grant in grants:
                 self._audit.record(actor, Event.GRANT_ENDED, target_of(grant), reason=EXPIRED, end=EXPIRED, **told_of(grant))
-            for cluster_id in sorted({grant.cluster_id for grant in grants if grant.cluster_id}):
-                want_cluster(cluster_id, now)
+            for due_id in sorted({grant.cluster_id for grant in grants if grant.cluster_id}):
+                want_cluster(due_id, now)
         return len(grants)
 
     def abandon(self, actor: Actor) -> int:
         """End what was on clusters that are no more."""
         with transaction():
-            lost = db.session.scalars(select(Grant).where(Grant.state != ENDED, Grant.cluster_id.is_(None)).limit(AT_ONCE)).all()
-            for grant in lost:
+            lost = db.session.scalars(select(Grant.id).where(Grant.state != ENDED, Grant.cluster_id.is_(None)).limit(AT_ONCE)).all()
+            for grant in filter(None, map(self.take, lost)):
                 self.end(actor, grant, GONE)
                 grant.gone_at = self._world.now()
                 self._notices.about_grant(Told.GRANT_GONE, grant)
@@ -189,8 +194,12 @@ class Grants:
                 self._notices.about_grant(Told.GRANT_ENDING, grant, by=actor.name, comment="")
         return len(due)
 
+    def take(self, grant_id: str) -> Grant | None:
+        """One that has not ended, locked by the caller's transaction."""
+        return self._lock(grant_id, ACTIVE) or self._lock(grant_id, SCHEDULED)
+
     def _take(self, grant_id: str) -> Grant:
-        grant = self._lock(grant_id, ACTIVE) or self._lock(grant_id, SCHEDULED)
+        grant = self.take(grant_id)
         if grant:
             return grant
         if db.session.get(Grant, grant_id) is None:
@@ -220,5 +229,3 @@ def told_of(grant: Grant) -> dict[str, Any]:
         "namespaces": grant.namespaces, "seconds": grant.seconds, "ends_at": grant.ends_at.isoformat() if grant.ends_at else "",
     }
 
-
-__all__ = ["ACTIVE", "CHANGED", "ENDED", "SCHEDULED", "Grants"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import delete, select, update
 
 from iam.approval import stages
-from iam.approval.quorum import unmet
-from iam.approval.stages import Need
+from iam.approval.quorum import helpful, unmet
+from iam.approval.stages import Need, Stage
 from iam.errors import Conflict, NotFound
 from iam.models import AccessRequest, ApprovalRule, Asked, Decision, Person, db
 from iam.models.request import APPROVED, CANCELLED, CLOSED, DENIED, LAPSED, PENDING
@@ -37,6 +38,13 @@ class Progress:
         self._approvers = approvers
         self._grants = grants
         self._notices = notices
+
+    def take_in_time(self, request_id: str) -> AccessRequest:
+        """A pending request, as ``take``; one whose time is over counts as lapsed, whether or not anybody noticed yet."""
+        request = self.take(request_id)
+        if request.lapses_at and request.lapses_at <= self._world.now():
+            raise Conflict(_ENDED[LAPSED])
+        return request
 
     def take(self, request_id: str, state: str = PENDING) -> AccessRequest:
         """Lock a request and read it afresh: of two at the same moment one waits, and then sees what the other did.
@@ -78,17 +86,29 @@ class Progress:
         found = stages.parse(request.stages)
         yeses = self._yeses(request)
         for number, stage in enumerate(found):
-            references = {need: self._references(request, need) for need in stage}
-            said = {
-                decision.approver_human: self._approvers.needs_met_by(decision.approver, stage, references)
-                for decision in yeses if decision.stage == number
-            }
-            waiting = unmet(stage, said)
-            if waiting:
+            references = self.references(request, stage)
+            said = self._said_yes(yeses, number, stage, references)
+            if unmet(stage, said):
                 request.stage = number
-                self._ask(request, {one for need in waiting for one in references[need]}, is_news=before != number)
+                self._ask(request, {one for need in helpful(stage, said) for one in references[need]}, is_news=before != number)
                 return
         self.grant(actor, request)
+
+    def brings_further(self, request: AccessRequest, person: Person) -> bool:
+        """Whether a yes of this person would leave less open in the current stage."""
+        stage = stages.parse(request.stages)[request.stage]
+        references = self.references(request, stage)
+        said = self._said_yes(self._yeses(request), request.stage, stage, references)
+        more = {**said, "": self._approvers.needs_met_by(person, stage, references)}
+        return len(unmet(stage, more)) < len(unmet(stage, said))
+
+    def is_needed_later(self, request: AccessRequest, human: str) -> bool:
+        """Whether the later stages could not be met any more if this person answered now."""
+        later = stages.parse(request.stages)[request.stage + 1 :]
+        gone = {decision.approver_human for decision in self._yeses(request)}
+        cluster_id, namespaces = request.cluster_id or "", request.namespaces
+        missing = partial(self._approvers.missing, later, cluster_id, namespaces, request.person)
+        return bool(missing(without=gone | {human})) and not missing(without=gone)
 
     def grant(self, actor: Actor, request: AccessRequest) -> None:
         """All stages are met."""
@@ -146,8 +166,19 @@ class Progress:
         )
         return [decision for decision in db.session.scalars(query) if not decision.approver.is_disabled]
 
-    def _references(self, request: AccessRequest, need: Need) -> list[str]:
-        return self._approvers.references(need, request.person, request.cluster_id or "", request.namespaces)
+    def references(self, request: AccessRequest, stage: Stage) -> dict[Need, list[str]]:
+        """Who is asked for each need of a stage."""
+        of = self._approvers.references
+        return {need: of(need, request.person, request.cluster_id or "", request.namespaces) for need in stage}
+
+    def _said_yes(
+        self, yeses: Iterable[Decision], number: int, stage: Stage, references: Mapping[Need, Collection[str]]
+    ) -> dict[str, list[Need]]:
+        """For what each yes of a stage counts now."""
+        return {
+            decision.approver_human: self._approvers.needs_met_by(decision.approver, stage, references)
+            for decision in yeses if decision.stage == number
+        }
 
     def _set_rule(self, request: AccessRequest, rule: ApprovalRule, shown: Shown) -> None:
         now = self._world.now()

@@ -46,7 +46,7 @@ class Considered:
 
     rule: ApprovalRule
     why_not: str = ""
-    """``entry``, ``cluster``, ``namespace`` or ``dangerous``; empty: it fits."""
+    """``entry``, ``cluster``, ``namespace``, ``dangerous`` or ``own``; empty: it fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,8 @@ class Question:
     namespace: str
     """Empty: the whole cluster."""
     risks: Sequence[str] = field(default=())
+    asker: str = ""
+    """The human who asks: a rule that says yes by itself does not fit its author."""
 
 
 class Rules:
@@ -202,7 +204,7 @@ def _why_not(rule: ApprovalRule, question: Question) -> str:
         return "namespace"
     if rule.stages == stages.AUTOMATIC and question.risks:
         return "dangerous"
-    return ""
+    return "own" if rule.stages == stages.AUTOMATIC and question.asker and rule.changed_by_human == question.asker else ""
 
 
 def _shown(values: dict[str, Any]) -> dict[str, Any]:
