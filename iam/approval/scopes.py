@@ -27,7 +27,7 @@ def check(patterns: Iterable[str], *, field: str) -> list[str]:
     if len(found) > MAX_PATTERNS:
         raise Invalid("At most %(most)s names here.", field=field, most=MAX_PATTERNS)
     for pattern in found:
-        if pattern != WHOLE_CLUSTER and not is_label(re.sub(r"\*+", "x", pattern)):
+        if pattern != WHOLE_CLUSTER and not is_label(re.sub(r"\*+", "" if len(pattern) > 63 else "x", pattern)):
             raise Invalid("%(name)r is neither a name nor a pattern such as team-*.", field=field, name=pattern)
     return found
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from iam.errors import Invalid
-from iam.kube.names import group_name
+from iam.kube.names import group_name, is_label
 
 AUTOMATIC = "automatic"
 MAX_STAGES, MAX_NEEDS, MAX_COUNT = 5, 5, 10
-_NEED = re.compile(r'\s*(?:(\d{1,3})\s+of\s+)?(?:"([^"]+)"|([^\s"]+))\s*')
+_NEED = re.compile(r'\s*(?:(\d{1,6})\s+of\s+)?(?:"([^"]+)"|([^\s"]+))\s*', re.IGNORECASE)
 _AND = re.compile(r"and\s+", re.IGNORECASE)
 
 
@@ -42,12 +42,12 @@ Stage = tuple[Need, ...]
 
 def parse(text: str, field: str = "stages") -> tuple[Stage, ...]:
     """The stages, in order; none for ``automatic``. Raises Invalid, naming the line."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if [line.casefold() for line in lines] == [AUTOMATIC]:
+    lines = {number: line.strip() for number, line in enumerate(text.splitlines(), 1) if line.strip()}
+    if [line.casefold() for line in lines.values()] == [AUTOMATIC]:
         return ()
     if not 0 < len(lines) <= MAX_STAGES:
         raise Invalid("Write one to %(most)s stages, a line each, or automatic.", field=field, most=MAX_STAGES)
-    return tuple(_stage(line, number, field) for number, line in enumerate(lines, 1))
+    return tuple(_stage(line, number, field) for number, line in lines.items())
 
 
 def written(stages: tuple[Stage, ...]) -> str:
@@ -91,7 +91,13 @@ def _need(found: re.Match[str], number: int, field: str) -> Need:
         return Need("lead")
     if name.casefold() == "owners":
         return Need("owners", count)
-    directory, colon, group = name.partition(":")
-    if not directory or not colon or not group:
-        raise Invalid("Line %(line)s: %(name)s is neither lead, owners nor directory:group.", field=field, line=number, name=name)
-    return Need("group", count, f"{directory}:{group_name(group)}")
+    directory, _, group = name.strip().partition(":")
+    if not is_label(directory) or not group:
+        raise Invalid(
+            "Line %(line)s: %(name)s is neither lead, owners nor directory:group. A name with blanks stands in quotes.",
+            field=field, line=number, name=name[:60],
+        )
+    try:
+        return Need("group", count, f"{directory}:{group_name(group)}")
+    except Invalid as problem:
+        raise Invalid("Line %(line)s: %(why)s", field=field, line=number, why=str(problem)) from None

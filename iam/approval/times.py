@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, available_timezones
 
 from iam.errors import Invalid
 
@@ -12,6 +12,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 LEAST, MOST = 5 * MINUTE, 365 * DAY
 _UNITS = {"m": MINUTE, "min": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _PART = re.compile(r"(\d{1,6})\s*(min|[mhdw])")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:\d\d)?", re.ASCII)
 _ALL = re.compile(rf"(?:{_PART.pattern}\s*)+")
 
 
@@ -46,22 +47,31 @@ def moment(text: str, zone: str = "UTC", *, field: str = "starts_at") -> datetim
 
     Raises Invalid for a local time that does not exist (clocks go forward) or exists twice (clocks go back).
     """
+    text = text.strip()
+    if not _MOMENT.fullmatch(text):
+        raise _unclear(field)
     try:
-        found = datetime.fromisoformat(text.strip())
+        found = datetime.fromisoformat(text.upper())
         if found.tzinfo:
             return found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise Invalid("Write the moment as 2026-01-31T09:30, or with an offset: 2026-01-31T09:30+01:00.", field=field) from None
-    try:
-        early, late = (found.replace(tzinfo=ZoneInfo(zone), fold=fold) for fold in (0, 1))
+        if zone not in available_timezones():
+            raise Invalid("There is no time zone %(zone)s.", field=field, zone=zone[:60])
+        here = ZoneInfo(zone)
+        early, late = (found.replace(tzinfo=here, fold=fold) for fold in (0, 1))
         first, second = early.astimezone(UTC), late.astimezone(UTC)
-    except (ZoneInfoNotFoundError, ValueError, OverflowError, OSError):
-        raise Invalid("There is no time zone %(zone)s.", field=field, zone=zone[:60]) from None
-    if first.astimezone(ZoneInfo(zone)).replace(tzinfo=None) != found:
+        is_real = first.astimezone(here).replace(tzinfo=None) == found
+    except (ValueError, OverflowError):
+        raise _unclear(field) from None
+    if not is_real:
         raise Invalid("%(text)s does not exist in %(zone)s: clocks go forward then.", field=field, text=text, zone=zone)
     if first != second:
+        detail = "minutes" if len(text) == len("2026-01-31T09:30") else "auto"
         raise Invalid(
             "%(text)s happens twice in %(zone)s, because clocks go back then. Write it with an offset: %(first)s or %(second)s.",
-            field=field, text=text, zone=zone, first=early.isoformat(timespec="minutes"), second=late.isoformat(timespec="minutes"),
+            field=field, text=text, zone=zone, first=early.isoformat(timespec=detail), second=late.isoformat(timespec=detail),
         )
     return first
+
+
+def _unclear(field: str) -> Invalid:
+    return Invalid("Write the moment as 2026-01-31T09:30, or with an offset: 2026-01-31T09:30+01:00.", field=field)

@@ -42,7 +42,15 @@ def _has(rule: PolicyRule, risk: Risk) -> bool:
     if risk is Risk.WILDCARD:
         parts = (*rule.verbs, *rule.api_groups, *rule.resources, *rule.non_resource_urls)
         return any(part == ALL or part.startswith("*/") for part in parts)
+    if risk is Risk.IMPERSONATE and _impersonates_extras(rule):
+        return True
     return any(set(lacks(rule, probe)) <= {"name"} for probe in _PROBES[risk])
+
+
+def _impersonates_extras(rule: PolicyRule) -> bool:
+    """``userextras/scopes`` and the like: the key is a part of the resource."""
+    is_meant = {ALL, "impersonate"} & set(rule.verbs) and {ALL, "authentication.k8s.io"} & set(rule.api_groups)
+    return bool(is_meant) and any(resource.startswith("userextras/") for resource in rule.resources)
 
 
 def _probes(verbs: Iterable[str], group: str, resources: Iterable[str]) -> tuple[Request, ...]:
@@ -72,7 +80,7 @@ _PROBES: dict[Risk, tuple[Request, ...]] = {
         *_probes(("update", "patch"), "", ("pods/ephemeralcontainers",)),
     ),
     Risk.WORKLOADS: (
-        *_probes(("create",), "", ("pods",)), *_probes(_CHANGE, "", ("replicationcontrollers",)),
+        *_probes(_CHANGE, "", ("pods", "replicationcontrollers")),
         *_probes(_CHANGE, "apps", ("deployments", "daemonsets", "replicasets", "statefulsets")),
         *_probes(_CHANGE, "batch", ("jobs", "cronjobs")),
     ),

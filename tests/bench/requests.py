@@ -15,11 +15,11 @@ from bench.measure import in_turn, milliseconds, seconds_of
 from bench.office import LEAD, RBAC, SOMEBODY, Browser, Held, Office, Watch, Wish, binding
 from bench.table import Row, Target
 
-CLICKS, MORE_CLICKS, ALONE = 100, 60, 40
+CLICKS, MORE_CLICKS, ALONE = 100, 40, 40
 RUNNING = 5000
 MINUTE = 60.0
-OPEN, FEW = 2000, 20
-PAGES = 100
+OPEN, FEW, OPENINGS = 2000, 20, 300
+PAGES = 60
 AHEAD = 0.3
 """Seconds until an end, when it is set."""
 SOON, IN_A_MINUTE, AT_ONCE = Target("ours <", 2000), Target("ours <", MINUTE), Target("ours <", 100)
@@ -31,7 +31,7 @@ def run(ground: Ground) -> list[Row]:
         office = Office(ground, plane)
         try:
             quick, slow = office.ask(range(CLICKS)), office.ask(range(CLICKS, CLICKS + MORE_CLICKS))
-            (sample,) = office.ask(range(CLICKS + MORE_CLICKS, CLICKS + MORE_CLICKS + 1))
+            *late, sample = office.ask(range(CLICKS + MORE_CLICKS, CLICKS + MORE_CLICKS + 3))
             with office.installation.serve(worker=True) as port, Watch(office.access) as watch:
                 office.await_worker()
                 lead, bare = Browser(port, LEAD), BareCluster(office.access, 0)
@@ -39,9 +39,10 @@ def run(ground: Ground) -> list[Row]:
                 rows += _ends("", office, watch, quick[ALONE:])
                 running = office.grant(RUNNING)
                 watch.wait(running.values())
+                office.settle()
                 beside = f", {RUNNING} grants running"
                 rows += [*_clicks(beside, office, lead, watch, slow), *_ends(beside, office, watch, slow)]
-                rows += _many_ends(office, watch, running)
+                rows += _many_ends(office, lead, watch, running, late)
                 return [*rows, *_pages(ground, office, lead, Browser(port, SOMEBODY), sample)]
         finally:
             office.installation.close()
@@ -101,21 +102,27 @@ def _by_hand(watch: Watch, wishes: Sequence[Wish], make: Callable[[Held, str], o
     return took
 
 
-def _many_ends(office: Office, watch: Watch, running: dict[str, Held]) -> list[Row]:
-    """Spread over a minute; then the same again, all at one moment."""
+def _many_ends(office: Office, lead: Browser, watch: Watch, running: dict[str, Held], late: Sequence[Wish]) -> list[Row]:
+    """Spread over a minute; then the same again, all at one moment. Somebody clicks right behind them."""
     rows = []
-    for what, length in ((f"{RUNNING} grants end within one minute", MINUTE), (f"{RUNNING} grants end at one moment", 0.0)):
+    cases = ((f"{RUNNING} grants end within one minute", MINUTE, late[0]), (f"{RUNNING} grants end at one moment", 0.0, late[1]))
+    for what, length, wish in cases:
         watch.wait(running.values())
+        office.settle()
         begin = time.time() + 4
         ends = {grant_id: begin + length * number / len(running) for number, grant_id in enumerate(running)}
         office.end(ends)
         watch.wait(running.values(), gone=True, seconds=300)
         lags = [watch.gone[held] - ends[grant_id] for grant_id, held in running.items()]
         assert min(lags) > 0, f"ended {-min(lags):.3f} s too early"
+        clicked = time.time()
+        lead.approve(wish)
+        watch.wait([wish.held], seconds=120)
         rows += [
             Row(f"{what}: the last is gone after", max(watch.gone[held] for held in running.values()) - begin, None, "s",
                 "counted from the first end"),
             Row("worst lag behind its own end", max(lags), None, "s", f"median {milliseconds(lags) / 1000:.2f} s", IN_A_MINUTE),
+            Row("a click on yes right behind them", 1000 * (watch.came[wish.held] - clicked), None, "ms", "one click", SOON),
         ]
         if length:
             office.end(dict.fromkeys(running, time.time() + 3600), again=True)
@@ -135,7 +142,10 @@ def _pages(ground: Ground, office: Office, lead: Browser, somebody: Browser, sam
         turns = in_turn(lambda browser=browser, path=path: browser.get(path), office.rows, PAGES)  # type: ignore[misc]
         rows += _page(f"{what}, {ground.database_kind}", turns.ours, turns.anchor)
     turns = in_turn(lambda: lead.get(f"/requests/{chosen.choice(opened)}"), office.rows, PAGES)
-    return [*rows, *_page("page of one open request", turns.ours, turns.anchor)]
+    rows += _page("page of one open request", turns.ours, turns.anchor)
+    office.break_glass(OPENINGS)
+    turns = in_turn(lambda: lead.get("/inbox"), office.rows, PAGES // 2)
+    return [*rows, *_page(f"inbox, all {OPEN} wait for me, {OPENINGS} times break-glass before", turns.ours, turns.anchor)]
 
 
 def _page(what: str, ours: Sequence[float], anchor: Sequence[float]) -> list[Row]:

@@ -41,7 +41,7 @@ _names = st.text(_plain, min_size=1, max_size=20) | st.lists(_words, min_size=1,
 group_names = _names.filter(_is_group).map(group_name)
 needs = st.just(Need("lead")) | st.builds(Need, st.just("owners"), st.integers(1, MAX_COUNT)) | st.builds(
     lambda count, directory, name: Need("group", count, f"{directory}:{name}"),
-    st.integers(1, MAX_COUNT), st.sampled_from(["ldap", "oidc", "Größe", "and", "lead"]), group_names,
+    st.integers(1, MAX_COUNT), st.sampled_from(["ldap", "oidc", "l-2", "and", "lead"]), group_names,
 )  # fmt: skip
 stage_lists = st.lists(
     st.lists(needs, min_size=1, max_size=MAX_NEEDS, unique_by=lambda need: (need.kind, need.group)).map(tuple), max_size=MAX_STAGES

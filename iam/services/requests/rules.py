@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -188,10 +187,10 @@ class Rules:
 def require_words(rule: ApprovalRule, reason: str, ticket: str) -> None:
     """Raises Invalid where a rule wants another justification or ticket."""
     like = rule.reason_pattern
-    if like and not re.fullmatch(like, reason, re.DOTALL):
+    if like and not texts.matches(reason, like):
         raise Invalid("The rule %(rule)s wants a justification like %(pattern)s.", field="reason", rule=rule.name, pattern=like)
     like = rule.ticket_pattern
-    if like and not re.fullmatch(like, ticket):
+    if like and not texts.matches(ticket, like):
         raise Invalid("The rule %(rule)s wants a ticket like %(pattern)s.", field="ticket", rule=rule.name, pattern=like)
 
 
