@@ -62,6 +62,7 @@ class Worker:
             self._start(f"cluster {name}", partial(self._services.reconciler.run, WORKER, name))
         self._start("ends", self._services.clockwork.end)
         self._start("starts", self._services.clockwork.start)
+        self._start("rules", self._services.clockwork.follow_rules)
         for destination in destinations:
             self._start(f"outbox {destination}", partial(self._services.outbox.deliver, destination))
         for name in directories:

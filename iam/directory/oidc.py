@@ -142,7 +142,7 @@ class OidcDirectory:
             subject=claims["sub"],
             username=username,
             display_name=_text(claims.get("name")) or username,
-            email=_text(claims.get("email")),
+            email=_text(claims.get("email")) if claims.get("email_verified", True) is True else "",  # it tells who is one person
             groups=self._groups(claims),
         )
 

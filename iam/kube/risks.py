@@ -38,6 +38,14 @@ def risks(rules: Iterable[PolicyRule]) -> tuple[Risk, ...]:
     return tuple(risk for risk in Risk if any(_has(rule, risk) for rule in rules))
 
 
+def is_harmless(rules: Iterable[PolicyRule]) -> bool:
+    """Whether these rules only read, and nothing that is secret or a way in: what is not on this list is not harmless."""
+    return all(
+        set(rule.verbs) <= _LOOKING and not any(ALL in one for one in (*rule.api_groups, *rule.resources, *rule.non_resource_urls))
+        for rule in rules
+    ) and not risks(rules)
+
+
 def _has(rule: PolicyRule, risk: Risk) -> bool:
     if risk is Risk.WILDCARD:
         parts = (*rule.verbs, *rule.api_groups, *rule.resources, *rule.non_resource_urls)
@@ -57,10 +65,14 @@ def _probes(verbs: Iterable[str], group: str, resources: Iterable[str]) -> tuple
     return tuple(permission(verb, group, resource) for verb, resource in product(verbs, resources))
 
 
+_LOOKING = frozenset({"get", "list", "watch"})
 _READ, _CHANGE = ("get", "list", "watch"), ("create", "update", "patch")
 _PROBES: dict[Risk, tuple[Request, ...]] = {
     Risk.ESCALATE: _probes(("escalate",), RBAC_GROUP, ("roles", "clusterroles")),
-    Risk.BIND: _probes(("bind",), RBAC_GROUP, ("roles", "clusterroles")),
+    Risk.BIND: (
+        *_probes(("bind",), RBAC_GROUP, ("roles", "clusterroles")),
+        *_probes(_CHANGE, RBAC_GROUP, ("rolebindings", "clusterrolebindings")),
+    ),
     Risk.IMPERSONATE: (
         *_probes(("impersonate",), "", ("users", "groups", "serviceaccounts")),
         *_probes(("impersonate",), "authentication.k8s.io", ("users", "groups", "uids", "userextras")),
@@ -69,14 +81,22 @@ _PROBES: dict[Risk, tuple[Request, ...]] = {
         *_probes(("update", "patch"), CERTIFICATES, ("certificatesigningrequests/approval", "certificatesigningrequests/status")),
         *_probes(("approve", "sign"), CERTIFICATES, ("signers",)),
     ),
-    Risk.WEBHOOKS: _probes(_CHANGE, "admissionregistration.k8s.io", (
-        "mutatingwebhookconfigurations", "validatingwebhookconfigurations", "mutatingadmissionpolicies", "validatingadmissionpolicies",
-    )),
-    Risk.NODES: (*_probes(("get", "create"), "", ("nodes/proxy",)), *_probes(("create",), "", ("persistentvolumes",))),
-    Risk.SECRETS: _probes(_READ, "", ("secrets",)),
+    Risk.WEBHOOKS: (
+        *_probes((*_CHANGE, "delete"), "admissionregistration.k8s.io", (
+            "mutatingwebhookconfigurations", "validatingwebhookconfigurations", "mutatingadmissionpolicies", "validatingadmissionpolicies",
+            "mutatingadmissionpolicybindings", "validatingadmissionpolicybindings",
+        )),
+        *_probes(_CHANGE, "apiregistration.k8s.io", ("apiservices",)),
+        *_probes(_CHANGE, "apiextensions.k8s.io", ("customresourcedefinitions",)),
+    ),
+    Risk.NODES: (
+        *_probes(("get", "create"), "", ("nodes/proxy",)), *_probes(("update", "patch"), "", ("nodes",)),
+        *_probes(("create",), "", ("persistentvolumes",)),
+    ),
+    Risk.SECRETS: _probes((*_READ, "update", "patch", "deletecollection"), "", ("secrets",)),  # what changes one gets it back
     Risk.TOKENS: _probes(("create",), "", ("serviceaccounts/token",)),
     Risk.EXEC: (
-        *_probes(("get", "create"), "", ("pods/exec", "pods/attach", "pods/portforward")),
+        *_probes(("get", "create"), "", ("pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy")),
         *_probes(("update", "patch"), "", ("pods/ephemeralcontainers",)),
     ),
     Risk.WORKLOADS: (

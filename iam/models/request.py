@@ -25,6 +25,7 @@ class AccessRequest(Base):
     __table_args__ = (
         CheckConstraint(f"state IN {STATES}", name="state"),
         CheckConstraint("kind IN ('request', 'emergency')", name="kind"),
+        CheckConstraint("reviewer_id <> person_id", name="reviewed_by_another"),
         UniqueConstraint("id", "requester_subject", "requester_human"),
         Index("ix_access_requests_person_id_created_at", "person_id", "created_at"),
         Index("ix_access_requests_state_urgent_at", "state", "urgent_at"),

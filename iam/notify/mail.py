@@ -58,11 +58,11 @@ class SmtpSender:
 
     def _message(self, letter: Letter) -> EmailMessage:
         message = EmailMessage()
+        message["Subject"] = _one_line(letter.subject, 200)
+        message["From"] = Address("kube-iam", addr_spec=self._settings.sender)
         try:
-            message["Subject"] = " ".join(letter.subject.split())[:200]
-            message["From"] = Address("kube-iam", addr_spec=self._settings.sender)
-            message["To"] = Address(" ".join(letter.to_name.split())[:100], addr_spec=letter.to)
-        except (ValueError, IndexError):  # the directory says that this is an address, and it is none
+            message["To"] = Address(_one_line(letter.to_name, 100), addr_spec=letter.to)
+        except Exception:  # noqa: BLE001  # the directory says that this is an address; the parser has many ways to say that it is none
             raise NotDelivered("this is not an e-mail address", for_good=True) from None
         message["Date"] = format_datetime(self._now())
         message["Message-ID"] = f"<{letter.id}@{self._settings.sender.rpartition('@')[2]}>"
@@ -70,3 +70,9 @@ class SmtpSender:
         message.set_content(letter.text)
         message.add_alternative(letter.html, subtype="html")
         return message
+
+
+def _one_line(text: str, most: int) -> str:
+    """Fit for a header: printable, on one line, and no encoded word (RFC 2047) that a parser would take apart into more headers."""
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(shown.split()).replace("=?", "= ?")[:most]

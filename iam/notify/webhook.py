@@ -11,15 +11,19 @@ import base64
 import binascii
 import hashlib
 import hmac
+import http.client
 import ipaddress
 import secrets
 import socket
 import ssl
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from urllib.parse import SplitResult, urlsplit
 
 import urllib3
+import urllib3.connection
 
 from iam.errors import Invalid
 from iam.notify.base import Call, NotDelivered
@@ -27,6 +31,8 @@ from iam.settings import Webhooks
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NOT_PUBLIC = [ipaddress.ip_network(one) for one in ("fec0::/10", "::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "192.88.99.0/24")]
+"""What the standard library takes for global and is not: site-local, IPv4-compatible and -translated, local NAT64, 6to4 relays."""
 _PREFIX = "whsec_"
 
 
@@ -64,33 +70,43 @@ class HttpWebhookSender:
         return _split(url).hostname or ""
 
     def send(self, call: Call) -> None:
-        """POST, once. Raises NotDelivered for everything but a 2xx."""
+        """POST, once, within one deadline for all of it. Raises NotDelivered for everything but a 2xx."""
         parts = _split(call.url)
         address = self._addresses(parts)[0]
         timestamp = int(self._now().timestamp())
         headers = {
-            "Host": parts.netloc, "Content-Type": "application/json", "User-Agent": "kube-iam", "webhook-id": call.id,
+            "Host": _host_header(parts), "Content-Type": "application/json", "User-Agent": "kube-iam", "webhook-id": call.id,
             "webhook-timestamp": str(timestamp), "webhook-signature": signature(call.secret, call.id, timestamp, call.body),
         }
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
-            with self._pool(parts, address) as pool:
-                answer = pool.urlopen("POST", target, body=call.body, headers=headers, retries=False, redirect=False, preload_content=False)
-                answer.close()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            status = self._post(parts, address, target, headers, call.body)
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             raise NotDelivered(f"the webhook does not answer as it should ({type(error).__name__})") from None
-        if 300 <= answer.status < 400:
-            raise NotDelivered(f"the webhook redirects ({answer.status}), which is not followed")
-        if not 200 <= answer.status < 300:
-            raise NotDelivered(f"the webhook answers {answer.status}", for_good=answer.status == 410)
+        if 300 <= status < 400:
+            raise NotDelivered(f"the webhook redirects ({status}), which is not followed")
+        if not 200 <= status < 300:
+            raise NotDelivered(f"the webhook answers {status}", for_good=status == 410)
 
-    def _pool(self, parts: SplitResult, address: _Address) -> urllib3.HTTPConnectionPool:
-        timeout = urllib3.Timeout(total=self._settings.timeout_seconds)
+    def _post(self, parts: SplitResult, address: _Address, target: str, headers: dict[str, str], body: bytes) -> int:
+        """A connection of its own, cut off when the time is over: a time-out alone counts anew with every byte that drips."""
+        connection = self._connection(parts, address)
+        watch = threading.Timer(self._settings.timeout_seconds, _cut_off, [connection])
+        watch.daemon = True
+        watch.start()
+        try:
+            connection.request("POST", target, body=body, headers=headers, preload_content=False)
+            return int(connection.getresponse().status)
+        finally:
+            watch.cancel()
+            connection.close()
+
+    def _connection(self, parts: SplitResult, address: _Address) -> urllib3.connection.HTTPConnection:
+        timeout, host = self._settings.timeout_seconds, parts.hostname or ""
         if parts.scheme == "http":
-            return urllib3.HTTPConnectionPool(str(address), parts.port or 80, timeout=timeout)
-        host = parts.hostname or ""
+            return urllib3.connection.HTTPConnection(str(address), parts.port or 80, timeout=timeout)
         context = ssl.create_default_context(cafile=self._settings.ca_file)
-        return urllib3.HTTPSConnectionPool(
+        return urllib3.connection.HTTPSConnection(
             str(address), parts.port or 443, timeout=timeout, ssl_context=context, server_hostname=host, assert_hostname=host
         )
 
@@ -103,7 +119,8 @@ class HttpWebhookSender:
         addresses = list(dict.fromkeys(_unwrapped(ipaddress.ip_address(str(one[4][0]).partition("%")[0])) for one in found))
         for address in addresses:
             is_ours = any(address in network for network in self._inside)
-            if not is_ours and (not address.is_global or address.is_multicast):
+            is_public = address.is_global and not address.is_multicast and not any(address in network for network in _NOT_PUBLIC)
+            if not is_ours and not is_public:
                 raise NotDelivered("it leads into a network that is not public; the settings name those that are allowed", for_good=True)
             if parts.scheme == "http" and not is_ours:
                 raise NotDelivered("outside of our own networks it begins with https://", for_good=True)
@@ -117,10 +134,26 @@ def _split(url: str) -> SplitResult:
         port = parts.port
     except ValueError:
         raise NotDelivered("it is no address", for_good=True) from None
-    is_plain = parts.scheme in {"http", "https"} and parts.hostname and not parts.username and not parts.password and not parts.fragment
-    if not is_plain or port == 0 or not url.isprintable() or " " in url or len(url) > 2000:
+    is_plain = parts.scheme in {"http", "https"} and parts.hostname and "@" not in parts.netloc and not parts.fragment
+    if not is_plain or port == 0 or parts.netloc.endswith(":") or not url.isprintable() or " " in url or len(url) > 2000:
         raise NotDelivered("it should look like https://host/path", for_good=True)
+    if not url.isascii():
+        raise NotDelivered("names and paths outside of ASCII are written encoded (xn--..., %E4%B8%AD)", for_good=True)
     return parts
+
+
+def _host_header(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    named = f"[{host}]" if ":" in host else host
+    return f"{named}:{parts.port}" if parts.port else named
+
+
+def _cut_off(connection: urllib3.connection.HTTPConnection) -> None:
+    """Whoever reads from it gets an end."""
+    open_socket = connection.sock
+    if open_socket is not None:
+        with suppress(OSError):
+            open_socket.shutdown(socket.SHUT_RDWR)
 
 
 def _unwrapped(address: _Address) -> _Address:

@@ -92,7 +92,7 @@ class Services:
         notices, catalogue = Notices(world, audit), Catalogue(world, audit)
         rules, grants = Rules(world, audit, catalogue, approvers), Grants(world, audit, notices)
         progress = Progress(world, audit, approvers, grants, notices)
-        standings = Standings(catalogue, rules, approvers)
+        standings = Standings(world, catalogue, rules, approvers)
         doors = Doors(world, audit, clusters, approvers)
         emergencies = Emergencies(world, audit, clusters, doors, logins, approvers, roles, progress, grants, notices)
         outbox = Outbox(world, audit)

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from iam import log
 from iam.directory.base import Identity, LoginRefused, PasswordDirectory, RedirectDirectory, Redirection
-from iam.errors import Conflict, Invalid, NotFound, Problem, Unauthenticated
+from iam.errors import Conflict, Invalid, NotFound, Problem, Unauthenticated, Unavailable
 from iam.kube import names
 from iam.models import Person, Session, db
 from iam.services.audit import Audit, Event, Target
@@ -186,14 +186,14 @@ class Logins:
         if person is None or not isinstance(directory, PasswordDirectory):
             raise Conflict("This asks for a password, and your directory has none: use an account of the local or the LDAP directory.")
         known = next(one for one in self._world.settings.directories if one.name == person.directory)
-        account = f"{person.directory}:{person.username.removeprefix(known.username_prefix)}"
+        account = f"confirm:{person.id}"  # a counter of its own: strangers who guess at the login page lock nobody out here
         target, subject, address = Target("directory", person.directory), person.subject, actor.address
         self._count_attempt(actor, target, account)
         try:
             identity = directory.authenticate(person.username.removeprefix(known.username_prefix), password)
         except LoginRefused as refused:
             raise self._refused(actor, target, refused.reason, shown=_WRONG_PASSWORD) from None
-        except Problem:  # the directory is away, which is nobody's guess
+        except Unavailable:  # which is nobody's guess
             with transaction():
                 self._throttle.give_back(account, address)
             raise

@@ -29,6 +29,11 @@ def count_now(world: World, person: Person) -> bool:
     return not person.is_disabled and person.directory in world.directories and (lapses is None or world.now() < lapses)
 
 
+def groups_now(world: World, person: Person) -> set[str]:
+    """The groups of a person that count now, as ``directory:group``."""
+    return {group.reference for group in person.groups} if count_now(world, person) else set()
+
+
 def counting(world: World) -> ColumnElement[bool]:
     """The same as a condition on Person."""
     counted: list[ColumnElement[bool]] = []

@@ -94,7 +94,7 @@ class Reconciler:
         state = self._state(cluster_name)
         aim, todo, applied, error = state.wanted, Plan(), Applied(0), ""
         desired: dict[tuple[str, str], Binding] = {}
-        ended: list[str] = []
+        ended: set[str] = set()
         try:
             store = self._clusters.connection(state.cluster).bindings
             db.session.commit()  # no transaction stays open while the cluster answers
@@ -113,11 +113,11 @@ class Reconciler:
             _log.exception("reconcile failed", cluster=cluster_name, error=type(bug).__name__)
             error = f"The reconcile failed by our own mistake ({type(bug).__name__}); see the log."
             db.session.rollback()
+        if not error:
+            self._grants.seen(actor, state.cluster_id, _grants_in(desired), ended)
         with transaction():
             state = self._state(cluster_name)
             self._note(actor, state, aim, todo, applied, len(desired), error)
-            if not error:
-                self._grants.seen(actor, state.cluster_id, _grants_in(desired), ended)
         return Outcome(cluster_name, todo, error)
 
     def _note(self, actor: Actor, state: ReconcileState, aim: int, todo: Plan, applied: Applied, bindings: int, error: str) -> None:

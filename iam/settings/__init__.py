@@ -15,6 +15,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from email.errors import HeaderParseError
+from email.headerregistry import Address
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -122,6 +124,21 @@ class Mail(_Section):
     password: SecretStr = Field(SecretStr(""), repr=False)
     sender: str = Field("kube-iam@localhost", pattern=r"^[^\s<>@]+@[^\s<>@]+$", description="The address that mails come from.")
     timeout_seconds: float = Field(10, gt=0, le=120)
+
+    @field_validator("sender")
+    @classmethod
+    def _address(cls, sender: str) -> str:
+        try:
+            Address(addr_spec=sender)
+        except (ValueError, HeaderParseError, IndexError):
+            raise ValueError("is not an e-mail address") from None
+        return sender
+
+    @model_validator(mode="after")
+    def _password_is_encrypted(self) -> Self:
+        if self.security == "none" and self.username and self.host not in {"localhost", "127.0.0.1", "::1"}:
+            raise ValueError('security = "none" would send the password in the clear; use starttls or tls')
+        return self
 
 
 class Webhooks(_Section):

@@ -167,6 +167,7 @@ def upgrade() -> None:
     sa.Column('review', sa.String(length=2000), nullable=False),
     sa.Column('chased_at', sa.DateTime(timezone=True), nullable=True),
     sa.CheckConstraint("kind IN ('request', 'emergency')", name=op.f('ck_access_requests_kind')),
+    sa.CheckConstraint('reviewer_id <> person_id', name=op.f('ck_access_requests_reviewed_by_another')),
     sa.CheckConstraint("state IN ('pending', 'approved', 'denied', 'cancelled', 'lapsed', 'closed')", name=op.f('ck_access_requests_state')),
     sa.ForeignKeyConstraint(['cluster_id'], ['clusters.id'], name=op.f('fk_access_requests_cluster_id_clusters'), ondelete='SET NULL'),
     sa.ForeignKeyConstraint(['door_id'], ['emergency_doors.id'], name=op.f('fk_access_requests_door_id_emergency_doors'), ondelete='SET NULL'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from fixtures.asking import Scene, scene
@@ -23,10 +24,10 @@ def led(scene: Scene) -> Scene:
     return scene
 
 
-def given(scene: Scene, username: str = "erin", *namespaces: str, later: timedelta | None = None, hours: int = 1) -> str:
+def given(scene: Scene, username: str = "erin", *namespaces: str, later: timedelta | None = None, hours: int = 1, **more: Any) -> str:
     """A request that lee has approved."""
     start = scene.product.clock() + later if later else None
-    asked = scene.ask(username, *(namespaces or ("shop",)), seconds=hours * 3600, starts_at=start)
+    asked = scene.ask(username, *(namespaces or ("shop",)), seconds=hours * 3600, starts_at=start, **more)
     scene.yes("lee", asked)
     return asked
 
@@ -100,8 +101,10 @@ class TestEnd:
         assert led.said(led.granted(asked).id, "grant.started", "grant.ended") == ["grant.started", "grant.ended"]
 
     def test_two_grants_of_the_same_thing_end_apart(self, led: Scene) -> None:
-        given(led)
-        given(led, hours=3)
+        first = led.granted(given(led))
+        with pytest.raises(Conflict, match="Extend"):
+            given(led, hours=3)
+        given(led, hours=3, extends=first.id)
         led.product.clock.forward(hours=1)
         led.round()
         assert led.bound() == {"shop/edit": ["erin"]}
@@ -137,7 +140,7 @@ class TestBySomebody:
         led.round()
         assert led.bound() == {}
         assert led.granted(asked).end_reason == "revoked"
-        assert [one["comment"] for one in led.told("grant.ending", to="erin")] == ["No longer needed."]
+        assert [one["comment"] for one in led.told("grant.revoked", to="erin")] == ["No longer needed."]
         for again in (revoke, give_back):
             with pytest.raises(Problem):
                 again(led, "ada", grant.id)

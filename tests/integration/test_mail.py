@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterator
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures.offline import stored
+from fixtures.offline import events, stored
 from fixtures.product import Product, ProductMaker, TestClock
 from rigs.certificates import CertificateAuthority
 from rigs.mail_server import HANG_UP, SILENCE, MailServer, Security
@@ -29,8 +33,9 @@ NASTY = {
     "line breaks": "Lee\r\nBcc: eve@example.org\r\n\r\nHello", "other line breaks": "Lee\u2028Bcc: eve@example.org\x85x\x0bx\x0cx\x1ex",
     "commas and quotes": 'Lee, "the" <eve@example.org>, eve@example.org;', "backslashes": '\\"Lee\\', "a group": "Lee: eve@example.org;",
     "long": "L" * 300, "long words": "Lee Long " * 40, "Chinese": "李雷，" * 100, "emoji": "👩🏽‍💻" * 60,
-    "percent signs": "100% %(secret)s %s", "braces": "{{ 7 * 7 }} {0}", "nothing": " ",
+    "encoded word": "=?utf-8?q?Lee=0D=0ABcc:_eve?=", "percent signs": "100% %(secret)s %s", "braces": "{{ 7 * 7 }} {0}", "nothing": " ",
 }  # fmt: skip
+NO_ADDRESS = ["lee", "lee@", "lee@example.org, eve@example.org", "lee@x\r\nRCPT TO:<eve@x>", "a..b@x"]
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")  # aiosmtpd overlooks implicit TLS
 
 
@@ -60,6 +65,11 @@ def tell(product: Product, name: str = "lee", what: Told = Told.REQUEST_WAITS, *
         db.session.commit()
 
 
+def deliver(product: Product) -> int:
+    with product.app.app_context():
+        return product.services.outbox.deliver("mail")
+
+
 def sender(server: MailServer, **more: Any) -> SmtpSender:
     return SmtpSender(Mail(**server.settings(**more)), TestClock())
 
@@ -67,6 +77,77 @@ def sender(server: MailServer, **more: Any) -> SmtpSender:
 def letter(**more: str) -> Letter:
     values = {"id": "n-1", "to": "lee@example.org", "to_name": "Lee", "subject": "Hello", "text": "Hello", "html": "<p>Hello</p>"}
     return Letter(**(values | more))
+
+
+def test_a_mail_says_what_happened_and_leads_to_the_page(product: Product, server: MailServer) -> None:
+    remember(product)
+    tell(product)
+    product.work()
+    (received,) = server.letters
+    message = received.message
+    assert message.get_content_type() == "multipart/alternative"
+    assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
+    assert (received.sender, received.recipients) == ("kube-iam@example.org", ("lee@example.org",))
+    assert (message["To"], message["From"]) == ("Lee <lee@example.org>", "kube-iam <kube-iam@example.org>")
+    assert message["Subject"] == "Erin Ek asks for Edit the shop in demo"
+    assert message["Date"].datetime == product.clock()
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["Message-ID"] == f"<{stored(product, Notice)[0].id}@example.org>"
+    for said in (received.part("plain"), received.part("html")):
+        for fact in ("Erin Ek (erin)", "ClusterRole/edit", "demo", "shop", "1h", "The shop is down.", "OPS-1", "reads Secrets"):
+            assert fact in said
+    sent = stored(product, Notice)[0]
+    assert (sent.sent_at, sent.next_attempt_at, sent.error, sent.attempts) == (product.clock(), None, "", 1)
+
+
+def test_a_mail_holds_one_link_which_decides_nothing(product: Product, server: MailServer) -> None:
+    remember(product)
+    for what in Told:
+        tell(product, what=what, by="Ada", until="2026-12-01T10:00:00+00:00", comment="Later.")
+    assert deliver(product) == len(Told)
+    for received in server.letters:
+        html, text = received.part("html"), received.part("plain")
+        assert re.findall(r"""(?:href|src|action)=["']?([^"'> ]*)""", html) == ["https://iam.example.org/requests/r-1"]
+        assert re.findall(r"https?://\S+", text) == ["https://iam.example.org/requests/r-1"]
+        assert not re.search(r"<(form|script|img|link|input|button)\b", html)
+
+
+def test_a_mail_is_in_the_language_of_its_reader(product: Product, server: MailServer) -> None:
+    remember(product, "lee")
+    remember(product, "mei")
+    with product.app.app_context():
+        product.services.people.by_username("mei").language = "zh_Hans"
+        db.session.commit()
+    for name in ("mei", "lee"):
+        tell(product, name)
+    deliver(product)
+    sent = {received.recipients[0]: received for received in server.letters}
+    for address, language, said in (("mei@example.org", "zh-Hans", "集群: demo"), ("lee@example.org", "en", "Cluster: demo")):
+        assert f'<html lang="{language}">' in sent[address].part("html")
+        assert said in sent[address].part("plain")
+
+
+@pytest.mark.parametrize("where", ["reason", "ticket", "title", "requester_name", "comment", "by"])
+def test_what_people_write_stays_text(product: Product, server: MailServer, where: str) -> None:
+    remember(product)
+    written = """<script>alert(1)</script><a href="https://evil.example.org" onclick='x'>&amp; {{ 7*7 }}"""
+    tell(product, what=Told.REQUEST_COMMENTED, **{where: written})
+    deliver(product)
+    (received,) = server.letters
+    html = received.part("html")
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;&lt;a href=&#34;https://evil.example.org&#34; onclick=&#39;x&#39;&gt;&amp;amp;" in html
+    assert written in received.part("plain")  # nothing is escaped twice
+
+
+@pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
+def test_no_name_makes_a_header_or_another_recipient(product: Product, server: MailServer, nasty: str) -> None:
+    remember(product, display_name=nasty)
+    tell(product, title=nasty, requester_name=nasty, cluster=nasty)
+    deliver(product)
+    _only_to_lee(server)
+    assert len(server.letters[0].message["Subject"]) <= 200
+    assert all(len(line) <= 998 for line in server.letters[0].raw.splitlines())  # RFC 5322, 2.1.1
 
 
 @pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
@@ -91,6 +172,59 @@ def _only_to_lee(server: MailServer) -> None:
     )
     assert [one.addr_spec for one in message["To"].addresses] == ["lee@example.org"]
     assert not message.defects
+
+
+@pytest.mark.parametrize("address", NO_ADDRESS)
+def test_what_is_no_address_is_given_up_at_once_and_audited(product: Product, server: MailServer, address: str) -> None:
+    remember(product, email=address)
+    tell(product)
+    assert deliver(product) == 0
+    (notice,) = stored(product, Notice)
+    assert (notice.next_attempt_at, notice.sent_at, notice.error) == (None, None, "this is not an e-mail address")
+    (lost,) = events(product, action="notice.lost")
+    assert (lost.result, lost.target_name, lost.reason) == ("failed", "lee", "this is not an e-mail address")
+    assert server.connections == 0
+
+
+def test_a_refused_address_is_given_up_and_others_are_served(product: Product, server: MailServer) -> None:
+    server.faults["lee@example.org"] = "550 No such user: lee@example.org"
+    for name in ("lee", "mei"):
+        remember(product, name)
+        tell(product, name)
+    assert deliver(product) == 1
+    assert [received.recipients for received in server.letters] == [("mei@example.org",)]
+    lost, sent = sorted(stored(product, Notice), key=lambda one: one.sent_at is not None)
+    assert (lost.next_attempt_at, lost.error) == (None, "the mail server refuses this address (550)")
+    assert sent.error == ""
+    assert [event.target_name for event in events(product, action="notice.lost")] == ["lee"]
+
+
+@pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
+def test_a_mail_that_may_come_later_is_sent_later(product: Product, server: MailServer, command: str) -> None:
+    server.faults[command] = "451 Try again later"
+    remember(product)
+    tell(product)
+    assert deliver(product) == 0
+    (notice,) = stored(product, Notice)
+    assert "451" in notice.error
+    assert notice.next_attempt_at > product.clock()
+    server.faults.clear()
+    assert deliver(product) == 0  # not yet
+    product.clock.forward(minutes=1)
+    assert deliver(product) == 1
+    assert not events(product, action="notice.lost")
+
+
+def test_a_mail_that_came_twice_can_be_told_by_its_id(product: Product, server: MailServer) -> None:
+    server.faults["DATA"] = HANG_UP  # it keeps the letter and does not say so
+    remember(product)
+    tell(product)
+    assert deliver(product) == 0
+    server.faults.clear()
+    product.clock.forward(minutes=1)
+    assert deliver(product) == 1
+    first, second = (received.message["Message-ID"] for received in server.letters)
+    assert first == second
 
 
 @pytest.mark.parametrize("fault", [HANG_UP, SILENCE, "500 what?"])
@@ -132,6 +266,23 @@ def test_a_server_that_offers_no_encryption_is_refused(server: MailServer) -> No
     with pytest.raises(NotDelivered):
         sender(server, security="starttls", username=LOGIN[0], password=LOGIN[1]).send(letter())
     assert (server.letters, server.logins) == ([], [])
+
+
+def test_the_password_is_in_no_error_log_notice_or_audit(make_product: ProductMaker, tmp_path: Path) -> None:
+    wrong = "wrong-" + LOGIN[1]
+    with redirect_stderr(StringIO()) as log, MailServer(tmp_path / "safe", security="starttls", login=LOGIN) as server:
+        product = make_product(mail=server.settings(password=wrong), log_level="debug")
+        remember(product)
+        tell(product)
+        product.work()
+        assert server.logins
+        assert not any(server.logins)
+    (notice,) = stored(product, Notice)
+    assert "535" in notice.error
+    said = [log.getvalue(), notice.error, repr(product.services.world.settings), *(str(vars(event)) for event in events(product))]
+    secret = [wrong, base64.b64encode(wrong.encode()).decode(), base64.b64encode(f"\0{LOGIN[0]}\0{wrong}".encode()).decode()]
+    assert not [one for one in secret for text in said if one in text]
+    assert "notice not delivered" in log.getvalue()
 
 
 def test_a_person_without_address_and_one_who_left_are_not_mailed(product: Product, server: MailServer) -> None:

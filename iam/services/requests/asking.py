@@ -7,29 +7,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import joinedload
 
 from iam.approval import scopes, stages, texts, times
 from iam.approval.scopes import WHOLE_CLUSTER
 from iam.approval.stages import Need, Stage
 from iam.errors import Conflict, Forbidden, Invalid, NotFound
-from iam.models import AccessRequest, ApprovalRule, CatalogueEntry, Cluster, Draft, Person, db, new_id
+from iam.models import AccessRequest, ApprovalRule, CatalogueEntry, Cluster, Draft, Grant, Person, db, new_id
+from iam.models.grant import ENDED
 from iam.models.request import PENDING
 from iam.services.audit import Audit
 from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.requests.approvers import Approvers
 from iam.services.requests.catalogue import Catalogue
-from iam.services.requests.humans import human_of, subject_of
+from iam.services.requests.humans import human_of, names_of, subject_of
 from iam.services.requests.progress import Progress
 from iam.services.requests.rules import Considered, Question, Rules, require_words
 from iam.services.requests.shown import Roles, Shown
-from iam.settings import Role
 
-MAX_PENDING = 50
-MAX_CLUSTERS, MAX_NAMESPACES = 50, 200
+MAX_OPEN = 50
+"""Requests that wait and grants that run, of one person."""
+MAX_CLUSTERS, MAX_SCOPES = 50, 200
 FURTHEST = timedelta(days=90)
-LOOKING: tuple[Role, ...] = ("administrator", "approver", "auditor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Requests:
             for namespace in ask.namespaces or ("",):
                 one = Ask(ask.entry, (cluster.name,), (namespace,) if namespace else (), ask.seconds, ask.starts_at, ask.reason, ask.ticket)
                 shown = self._roles.shown(cluster, entry.role_kind, entry.role_name, one.namespaces)
-                tried = self._rules.considered(Question(entry, cluster, namespace, shown.risks, human_of(self._world, person)))
+                tried = self._rules.considered(Question(entry, cluster, namespace, shown.is_harmless, names_of(self._world, person)))
                 try:
                     outcome: list[Part] | Exception = self._parts(person, one)
                 except (Invalid, Conflict, NotFound, Forbidden) as problem:
@@ -172,7 +172,7 @@ class Requests:
             raise Invalid("Say why: whoever decides has only your words.", field="reason")
         times.check(ask.seconds, field="seconds", most=entry.longest_seconds)
         self._check_start(ask.starts_at)
-        namespaces = self._checked_namespaces(entry, ask.namespaces)
+        namespaces = self._checked_namespaces(entry, ask.namespaces, max(1, len(ask.clusters)))
         parts: list[Part] = []
         for cluster in self._clusters(entry, ask.clusters):
             shown = self._roles.require(cluster, entry.role_kind, entry.role_name, namespaces)
@@ -207,9 +207,10 @@ class Requests:
         """The namespaces, apart by rule, and apart by owners where a rule asks these."""
         together: dict[tuple[str, frozenset[str]], list[str]] = defaultdict(list)
         rules: dict[str, ApprovalRule] = {}
+        written, asker = self._rules.all(), names_of(self._world, person)
         for namespace in namespaces or ("",):
-            risks = shown.within([namespace] if namespace else ()).risks
-            rule = self._rules.fitting(Question(entry, cluster, namespace, risks, human_of(self._world, person)))
+            is_harmless = shown.within([namespace] if namespace else ()).is_harmless
+            rule = self._rules.fitting(Question(entry, cluster, namespace, is_harmless, asker), written)
             if rule is None:
                 raise Conflict(
                     "No approval rule fits %(entry)s in %(cluster)s, %(where)s, so nobody could decide on it. An administrator adds one.",
@@ -230,9 +231,9 @@ class Requests:
                 raise Invalid("%(entry)s is not offered in the cluster %(name)s.", field="clusters", entry=entry.title, name=name)
         return [offered[name] for name in dict.fromkeys(wanted)]
 
-    def _checked_namespaces(self, entry: CatalogueEntry, wanted: Sequence[str]) -> tuple[str, ...]:
-        if len(wanted) > MAX_NAMESPACES:
-            raise Invalid("At most %(most)s namespaces in one request.", field="namespaces", most=MAX_NAMESPACES)
+    def _checked_namespaces(self, entry: CatalogueEntry, wanted: Sequence[str], clusters: int) -> tuple[str, ...]:
+        if len(wanted) * clusters > MAX_SCOPES:
+            raise Invalid("At most %(most)s namespaces over all clusters in one request.", field="namespaces", most=MAX_SCOPES)
         if not wanted and WHOLE_CLUSTER not in entry.namespaces:
             raise Invalid("Name at least one namespace; the whole cluster is not offered.", field="namespaces")
         scopes.check(wanted, field="namespaces")
@@ -249,9 +250,25 @@ class Requests:
             raise Invalid("The start lies more than %(days)s days ahead.", field="starts_at", days=FURTHEST.days)
 
     def _refuse_flood(self, person: Person, more: int) -> None:
-        query = select(func.count()).select_from(AccessRequest).where(AccessRequest.person_id == person.id, AccessRequest.state == PENDING)
-        if (db.session.scalar(query) or 0) + more > MAX_PENDING:
-            raise Conflict("You have %(most)s open requests already; wait for answers, or cancel some.", most=MAX_PENDING)
+        db.session.execute(update(Person).where(Person.id == person.id).values(entry=Person.entry))  # one request of a person at a time
+        waiting = select(func.count(AccessRequest.id)).where(AccessRequest.person_id == person.id, AccessRequest.state == PENDING)
+        running = select(func.count(Grant.id)).where(Grant.person_id == person.id, Grant.state != ENDED)
+        if (db.session.scalar(waiting) or 0) + (db.session.scalar(running) or 0) + more > MAX_OPEN:
+            raise Conflict("You have %(most)s open requests and running grants already; wait, or give some back.", most=MAX_OPEN)
+
+    def _refuse_held(self, person: Person, ask: Ask, part: Part) -> None:
+        """What a grant gives already is extended, not given a second time."""
+        running = db.session.scalars(select(Grant).where(
+            Grant.person_id == person.id, Grant.cluster_id == part.cluster.id, Grant.state != ENDED,
+            Grant.role_kind == part.entry.role_kind, Grant.role_name == part.entry.role_name,
+        )).all()
+        if ask.extends:
+            if all(one.id != ask.extends for one in running):
+                raise Conflict("The grant that this should extend has ended, or was for something else. Ask anew.")
+            return
+        for one in running:
+            if not one.namespaces or (part.namespaces and set(part.namespaces) <= set(one.namespaces)):
+                raise Conflict("You hold this already by a grant. Extend that one instead.")
 
     def _make(self, actor: Actor, person: Person, ask: Ask, part: Part, batch: str) -> AccessRequest:
         now = self._world.now()
@@ -261,6 +278,7 @@ class Requests:
         ))
         if any(one.namespaces == list(part.namespaces) for one in twin):
             raise Conflict("You have asked for exactly this already, and it is still open.")
+        self._refuse_held(person, ask, part)
         request = AccessRequest(
             id=new_id(), person_id=person.id, person=person, requester_subject=subject_of(person),
             requester_human=human_of(self._world, person), entry_id=part.entry.id, title=part.entry.title, cluster_id=part.cluster.id,

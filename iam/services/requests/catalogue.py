@@ -16,6 +16,7 @@ from iam.kube import names
 from iam.models import ApprovalRule, CatalogueEntry, Cluster, Person, db
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
+from iam.services.memberships import groups_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Catalogue:
 
     def offered(self, person: Person) -> list[CatalogueEntry]:
         """What this person may ask for."""
-        own = {group.reference for group in person.groups}
+        own = groups_now(self._world, person)
         return [entry for entry in self.all() if entry.is_open and (not entry.groups or own.intersection(entry.groups))]
 
     def clusters_of(self, entry: CatalogueEntry) -> list[Cluster]:

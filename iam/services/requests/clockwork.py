@@ -42,33 +42,39 @@ class Clockwork:
         self._followed: tuple[object, ...] = ()
 
     def end(self) -> None:
-        """All that is over, however much it is."""
+        """All that is over, however much it is. Asks no cluster, so none can hold this up."""
         with only_one("ends") as mine:
             if mine:
                 _until_none_is_left(lambda: self._grants.expire(WORKER))
                 _until_none_is_left(lambda: self._grants.abandon(WORKER))
                 self._lapse()
                 self._close()
-                self._follow_rules()
                 self._grants.warn(WORKER)
                 self._emergencies.chase(WORKER)
 
     def start(self) -> None:
         """All whose start has come. The role is looked at once more: what was approved is what begins."""
         with only_one("starts") as mine:
-            away: set[str | None] = set()
-            for grant_id in self._grants.due_to_start() if mine else ():
-                grant = db.session.get(Grant, grant_id)
-                if grant is None or grant.cluster is None or grant.cluster_id in away:
-                    continue
-                cluster_id = grant.cluster_id
-                try:
-                    shown = self._roles.shown(grant.cluster, grant.role_kind, grant.role_name, grant.namespaces)
-                except Unavailable as problem:
-                    away.add(cluster_id)
-                    _log.warning("grant waits for its cluster", grant=grant_id, cluster=grant.cluster_name, error=str(problem))
-                    continue
-                self._begin(grant_id, shown)
+            away: set[str] = set()
+            while mine and self._start_some(away):
+                pass
+
+    def _start_some(self, away: set[str]) -> int:
+        """Returns how many were looked at; the clusters that do not answer are added, and left out the next time."""
+        due = self._grants.due_to_start(away)
+        for grant_id in due:
+            grant = db.session.get(Grant, grant_id)
+            if grant is None or grant.cluster is None or grant.cluster_id is None or grant.cluster_id in away:
+                continue
+            cluster_id, name = grant.cluster_id, grant.cluster_name
+            try:
+                shown = self._roles.shown(grant.cluster, grant.role_kind, grant.role_name, grant.namespaces)
+            except Unavailable as problem:
+                away.add(cluster_id)
+                _log.warning("grants wait for their cluster", cluster=name, error=str(problem))
+                continue
+            self._begin(grant_id, shown)
+        return len(due)
 
     def _begin(self, grant_id: str, shown: Shown) -> None:
         with transaction():
@@ -96,31 +102,41 @@ class Clockwork:
         request.seconds = self._standings.longest(request, standing.rule)
         self._progress.ask_again(WORKER, request, standing.rule, shown, why)
 
-    def _follow_rules(self) -> None:
+    def follow_rules(self) -> None:
         """After a change of catalogue or rules: requests on which others decide now are asked again; what is offered no more is closed."""
         written = self._written()
         if written == self._followed:
             return
+        with only_one("rules") as mine:
+            if mine:
+                self._look_again()
+        self._followed = written
+
+    def _look_again(self) -> None:
+        away: set[str | None] = set()
         waiting = select(AccessRequest.id).where(AccessRequest.state == PENDING, AccessRequest.kind == ORDINARY)
         for request_id in db.session.scalars(waiting).all():
             request = db.session.get(AccessRequest, request_id)
-            standing = self._standings.by_rules(request) if request else Standing()
-            if request and standing.over:
+            if request is None or request.cluster_id in away:
+                continue
+            standing, cluster_id = self._standings.by_rules(request), request.cluster_id
+            if standing.over:
                 self._with(request_id, partial(self._close_because, standing.over))
-            elif request and standing.rule and standing.has_changed and request.cluster:
-                self._re_ask(request)
-        self._followed = written
+            elif standing.rule and standing.has_changed and not self._re_ask(request):
+                away.add(cluster_id)  # whoever tries to approve it learns of the change then
 
-    def _re_ask(self, request: AccessRequest) -> None:
+    def _re_ask(self, request: AccessRequest) -> bool:
+        """Returns whether the cluster answered."""
         request_id = request.id
         try:
             shown = self._shown(request)
         except Unavailable:
-            return  # whoever tries to approve it learns of it then
+            return False
         if shown is not None:
             self._with(request_id, lambda _actor, found: self._again(
                 found, self._standings.of(found, shown), shown, "the approval rule changed"
             ))
+        return True
 
     def _shown(self, request: AccessRequest) -> Shown | None:
         if request.cluster is None:

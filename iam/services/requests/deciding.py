@@ -25,6 +25,7 @@ from iam.services.requests.standing import Standings
 from iam.services.telling.notices import Notices, Told
 
 PAGE = 50
+MOST_COMMENTS = 50
 APPROVE, DENY = "approve", "deny"
 
 
@@ -123,7 +124,9 @@ class Decisions:
             shown = self._seen(actor, request_id) if verdict.verdict == APPROVE else None
             with transaction():
                 return self._decide(actor, request_id, verdict, shown)
-        except IntegrityError:
+        except IntegrityError as error:
+            if "not_one" in str(error.orig):  # the database's own word against deciding on oneself
+                self._audit.refuse(actor, "This is your own request. Somebody else decides on it.", Target("request", request_id))
             raise Conflict("You have answered this request already.") from None
         except Forbidden as refusal:
             self._audit.failed(actor, Event.ACCESS_DENIED, Target("request", request_id), refusal)
@@ -156,6 +159,8 @@ class Decisions:
             raise Invalid("Only people comment.", field="comment")
         with transaction():
             request = self.get(actor, request_id)
+            if (db.session.scalar(select(func.count(Comment.id)).where(Comment.request_id == request.id)) or 0) >= MOST_COMMENTS:
+                raise Conflict("There are %(most)s comments already; talk to each other.", most=MOST_COMMENTS)
             comment = Comment(request_id=request.id, person_id=actor.person_id, text=words, at=self._world.now())
             db.session.add(comment)
             self._audit.record(actor, Event.REQUEST_COMMENTED, target_of(request), comment=words[:500])
@@ -193,9 +198,10 @@ class Decisions:
         approver = self._approver(actor, request)
         if not hmac.compare_digest(verdict.digest.encode("utf-8", "replace"), digest(request, request.rules_digest).encode()):
             raise Conflict("This is not what you were shown: it changed meanwhile. Look at it once more.")
-        if shown is not None and shown.digest != request.rules_digest:
-            raise Conflict("This is not what you were shown: it changed meanwhile. Look at it once more.")
         human = human_of(self._world, approver)
+        standing = self._standings.of(request, shown) if shown is not None else None
+        if standing and (standing.over or standing.has_changed or standing.rule is None):
+            raise Conflict("This is not what you were shown: it changed meanwhile. Look at it once more.")
         if verdict.verdict == APPROVE and self._progress.is_needed_later(request, human):
             raise Conflict("Leave this stage to somebody else: a later one cannot be met without you, and everybody counts once.")
         self._narrow(request, verdict, shown)
@@ -248,10 +254,15 @@ class Decisions:
     def _seen(self, actor: Actor, request_id: str) -> Shown:
         """What a yes would be to, looked at afresh, for somebody who may say it."""
         request = self.get(actor, request_id)
-        if request.state != PENDING:
-            raise already_over(request)
-        self._approver(actor, request)
-        return self._refresh(actor, request)
+        if request.state == PENDING:
+            try:
+                self._approver(actor, request)
+                return self._refresh(actor, request)
+            except Forbidden:
+                db.session.refresh(request)  # cancelled a moment ago, it waits for nobody
+                if request.state == PENDING:
+                    raise
+        raise already_over(request)
 
     def _waiting_for(self, actor: Actor) -> list[ColumnElement[bool]]:
         """Open, asked of the actor, not their own, not answered by them in this round."""

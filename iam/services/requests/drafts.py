@@ -31,7 +31,7 @@ class Drafts:
         self._audit.require(actor, scope=WRITE)
         if not actor.person_id:
             raise Forbidden("Only people ask for access: log in as one.")
-        if sum(len(str(value)) for value in fields.values()) > 4 * texts.MAX_REASON:
+        if sum(len(str(key)) + len(str(value)) for key, value in fields.items()) > 4 * texts.MAX_REASON:
             raise Invalid("This is too long for a draft.")
         with transaction():
             draft = db.session.scalar(select(Draft).filter_by(id=draft_id, person_id=actor.person_id)) if draft_id else None

@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import or_, select
-from sqlalchemy.orm import joinedload
+from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy.orm import joinedload, selectinload
 
 from iam.approval import texts, times
 from iam.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from iam.models import AccessRequest, Decision, EmergencyDoor, Person, db, new_id
+from iam.models.grant import REVOKED
 from iam.models.request import APPROVED, EMERGENCY, PENDING
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.clusters import Clusters
+from iam.services.explorer import LOOKING
 from iam.services.login import Logins
+from iam.services.memberships import groups_now
 from iam.services.requests.approvers import Approvers
 from iam.services.requests.doors import Doors
 from iam.services.requests.grants import Grants
@@ -28,6 +31,8 @@ from iam.services.telling.notices import Notices, Told
 SEALED_FOR = timedelta(minutes=30)
 """How long a sealed door waits for the second person."""
 JUSTIFIED, QUESTIONED = "justified", "questioned"
+MOST_UNREVIEWED = 5
+"""Openings of one person that nobody has looked at yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class Emergencies:
         """The doors that the actor is named for."""
         self._audit.require(actor, scope=READ)
         person = self._approvers.load(actor.person_id) if actor.person_id else None
-        return [door for door in self._doors.all() if person and _is_in(person, door.groups)]
+        return [door for door in self._doors.all() if person and self._is_in(person, door.groups)]
 
     def open(self, actor: Actor, opening: Opening) -> AccessRequest:
         """Take the role now; of a sealed door, ask the second person. Raises Forbidden, Invalid, Unauthenticated, NotFound, Conflict."""
@@ -91,6 +96,7 @@ class Emergencies:
             door = self._opened_by(actor, opening.door)
             if door.changed_at != seen_at:
                 raise Conflict("This door was changed a moment ago. Look at it once more.")
+            self._refuse_unreviewed(person)
             request = AccessRequest(
                 id=new_id(), kind=EMERGENCY, state=PENDING, person_id=person.id, person=person, requester_subject=subject_of(person),
                 requester_human=human_of(self._world, person), door_id=door.id, door=door, title=door.title, cluster_id=cluster.id,
@@ -117,6 +123,7 @@ class Emergencies:
         self._logins.confirm(actor, password)
         if not self._is_second(actor, request):
             self._audit.refuse(actor, "Somebody else of those named for this door has to open it too.", target_of(request))
+        self._require_unchanged(request)
         with transaction():
             request = self._progress.take_in_time(request_id)
             person = self._person(actor)
@@ -143,12 +150,17 @@ class Emergencies:
         return request
 
     def openings(self, actor: Actor, most: int = 100) -> list[AccessRequest]:
-        """Those that the actor may see, with what is open to review first, then the latest."""
+        """Those that the actor may see, with those that wait for a review first, then the latest."""
         self._audit.require(actor, scope=READ)
+        person = self._approvers.load(actor.person_id) if actor.person_id else None
+        named = [door.id for door in self._doors.all() if person and self._is_in(person, [*door.groups, *door.reviewers, *door.tell])]
         query = select(AccessRequest).where(AccessRequest.kind == EMERGENCY)
-        query = query.options(joinedload(AccessRequest.person), joinedload(AccessRequest.door)).order_by(AccessRequest.created_at.desc())
-        found = [one for one in db.session.scalars(query.limit(10 * most)) if self._may_see(actor, one)][:most]
-        return sorted(found, key=lambda one: one.review_due_at is None or one.reviewed_at is not None)
+        if not actor.has(*LOOKING):
+            query = query.where(or_(AccessRequest.person_id == actor.person_id, AccessRequest.door_id.in_(named)))
+        waits = and_(AccessRequest.review_due_at.is_not(None), AccessRequest.reviewed_at.is_(None))
+        query = query.order_by(case((waits, 0), else_=1), AccessRequest.created_at.desc()).limit(most)
+        whole = joinedload(AccessRequest.person), joinedload(AccessRequest.door), selectinload(AccessRequest.decisions)
+        return list(db.session.scalars(query.options(*whole)))
 
     def to_review(self, actor: Actor) -> list[AccessRequest]:
         """What waits for the actor's review."""
@@ -158,10 +170,10 @@ class Emergencies:
         """Whether it waits for a review that this actor may give."""
         if request.kind != EMERGENCY or request.state != APPROVED or request.reviewed_at:
             return False
-        person = self._approvers.load(actor.person_id) if actor.person_id else None
+        person = db.session.get(Person, actor.person_id) if actor.person_id else None
         if person is None or person.is_disabled or self._took_part(person, request):
             return False
-        return _is_in(person, request.door.reviewers) if request.door else actor.has("administrator")
+        return self._is_in(person, request.door.reviewers) if request.door else actor.has("administrator")
 
     def review(self, actor: Actor, request_id: str, verdict: str, words: str) -> AccessRequest:
         """Somebody who had no part in it says whether it was right. A doubt ends what still runs. Raises Forbidden, Invalid, Conflict."""
@@ -183,7 +195,7 @@ class Emergencies:
             found = self._grants.of_request(request.id)
             running = self._grants.take(found.id) if found else None
             if verdict == QUESTIONED and running:
-                self._grants.end(actor, running, "revoked", text[:500])
+                self._grants.end(actor, running, REVOKED, text[:500])
             told = [request.person, *self._approvers.people(self._approvers.of_groups(request.door.tell if request.door else []))]
             self._notices.about_request(Told.REVIEW_DONE, request, told, verdict=verdict, comment=text, by=actor.display_name or actor.name)
         return request
@@ -210,12 +222,20 @@ class Emergencies:
         now = self._world.now()
         request.review_due_at = now + timedelta(seconds=door.review_seconds)
         request.state, request.decided_at, request.lapses_at, request.urgent_at = APPROVED, now, None, None
-        self._progress.ask(request, (), Told.EMERGENCY_OPENED)
+        self._progress.ask_nobody(request)
         self._audit.record(actor, Event.EMERGENCY_OPENED, target_of(request), door=door.name, sealed=door.is_sealed, **told_of(request))
         self._grants.make(actor, request)
         named = self._approvers.people(self._approvers.of_groups([*door.tell, *door.reviewers, *door.groups]))
         self._notices.about_request(Told.EMERGENCY_OPENED, request, [request.person, *named], by=actor.display_name or actor.name)
         self._notices.about_request(Told.REVIEW_DUE, request, self._reviewers(request), due=request.review_due_at.isoformat())
+
+    def _refuse_unreviewed(self, person: Person) -> None:
+        """Break-glass is no way around approvals: who opens again and again is looked at first. Raises Conflict."""
+        waiting = select(func.count(AccessRequest.id)).where(
+            AccessRequest.person_id == person.id, AccessRequest.review_due_at.is_not(None), AccessRequest.reviewed_at.is_(None)
+        )
+        if (db.session.scalar(waiting) or 0) >= MOST_UNREVIEWED:
+            raise Conflict("%(most)s of your openings wait for their review; somebody has to look at them first.", most=MOST_UNREVIEWED)
 
     def _reviewers(self, request: AccessRequest) -> list[Person]:
         groups = request.door.reviewers if request.door else self._world.settings.roles.administrator
@@ -226,24 +246,38 @@ class Emergencies:
         """Whether the actor is one of the named few, and not whoever asked."""
         person = self._person(actor)
         own = {request.requester_human, human_of(self._world, request.person)}
-        return request.door is not None and _is_in(person, request.door.groups) and human_of(self._world, person) not in own
+        is_other = person.id != request.person_id and human_of(self._world, person) not in own
+        return request.door is not None and self._is_in(person, request.door.groups) and is_other
+
+    def _require_unchanged(self, request: AccessRequest) -> None:
+        """What the second person opens is what the first one asked for. Raises Conflict."""
+        if request.door is None or request.cluster is None or request.door.changed_at > request.created_at:
+            raise Conflict("This door was changed since it was asked for. Let it be asked anew.")
+        try:
+            shown = self._roles.shown(request.cluster, request.role_kind, request.role_name, request.namespaces)
+        except Unavailable:
+            return  # as when it was asked for: it may be what the emergency is about
+        if request.rules_digest and shown.digest != request.rules_digest:
+            raise Conflict("The role changed since it was asked for. Let it be asked anew.")
 
     def _took_part(self, person: Person, request: AccessRequest) -> bool:
-        human = human_of(self._world, person)
-        return human == request.requester_human or human in {decision.approver_human for decision in request.decisions}
+        took = (request.person, *(decision.approver for decision in request.decisions))
+        humans = {human_of(self._world, one) for one in took} | {request.requester_human}
+        humans |= {decision.approver_human for decision in request.decisions}
+        return person.id in {one.id for one in took} or human_of(self._world, person) in humans
 
     def _may_see(self, actor: Actor, request: AccessRequest) -> bool:
-        if actor.has("administrator", "approver", "auditor") or (actor.person_id and request.person_id == actor.person_id):
+        if actor.has(*LOOKING) or (actor.person_id and request.person_id == actor.person_id):
             return True
         person = self._approvers.load(actor.person_id) if actor.person_id else None
-        return bool(person and request.door and _is_in(person, [*request.door.groups, *request.door.reviewers, *request.door.tell]))
+        return bool(person and request.door and self._is_in(person, [*request.door.groups, *request.door.reviewers, *request.door.tell]))
 
     def _opened_by(self, actor: Actor, name: str) -> EmergencyDoor:
         """The door, if the actor is named for it."""
         self._audit.require(actor, scope=WRITE, target=Target("emergency", name))
         door = db.session.scalar(select(EmergencyDoor).filter_by(name=name))
         person = self._approvers.load(actor.person_id) if actor.person_id else None
-        if door is None or person is None or person.is_disabled or not _is_in(person, door.groups):
+        if door is None or person is None or person.is_disabled or not self._is_in(person, door.groups):
             self._audit.refuse(actor, "You are not named for this door.", Target("emergency", name))
         return door
 
@@ -253,7 +287,5 @@ class Emergencies:
             raise Forbidden("You are not named for this door.")
         return person
 
-
-
-def _is_in(person: Person, groups: Sequence[str]) -> bool:
-    return bool({group.reference for group in person.groups}.intersection(groups))
+    def _is_in(self, person: Person, groups: Sequence[str]) -> bool:
+        return bool(groups_now(self._world, person).intersection(groups))

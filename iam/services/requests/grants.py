@@ -88,7 +88,7 @@ class Grants:
         with transaction():
             grant = self._take(grant_id)
             self.end(actor, grant, REVOKED, words)
-            self._notices.about_grant(Told.GRANT_ENDING, grant, by=actor.display_name or actor.name, comment=words)
+            self._notices.about_grant(Told.GRANT_REVOKED, grant, by=actor.display_name or actor.name, comment=words)
         return grant
 
     def may_revoke(self, actor: Actor, grant: Grant) -> bool:
@@ -121,30 +121,42 @@ class Grants:
             raise NotFound("There is no such grant.")
         return grant
 
-    def ended_unseen(self, cluster_id: str) -> list[str]:
+    def ended_unseen(self, cluster_id: str) -> set[str]:
         """Ids of those that ended and were not seen to be gone. Read before what is desired, so that nothing ends in between."""
         query = select(Grant.id).where(Grant.cluster_id == cluster_id, Grant.state == ENDED, Grant.gone_at.is_(None))
-        return list(db.session.scalars(query))
+        return set(db.session.scalars(query))
 
     def seen(self, actor: Actor, cluster_id: str, on_cluster: Collection[str], ended: Collection[str]) -> None:
-        """A reconcile succeeded with these grants in it, and without those that had ended before. In the caller's transaction."""
-        fresh = select(Grant).where(Grant.cluster_id == cluster_id, Grant.state == ACTIVE, Grant.applied_at.is_(None))
-        over = select(Grant).where(Grant.cluster_id == cluster_id, Grant.state == ENDED, Grant.gone_at.is_(None))
-        now, whole = self._world.now(), (joinedload(Grant.request).joinedload(AccessRequest.person), joinedload(Grant.person))
-        for grant in db.session.scalars(fresh.options(*whole)):
-            if grant.id in on_cluster:
-                grant.applied_at = now
-                self._audit.record(actor, Event.GRANT_APPLIED, target_of(grant))
-                self._notices.about_grant(Told.GRANT_APPLIED, grant)
-        for grant in db.session.scalars(over.options(*whole)):
-            if grant.id in ended and grant.id not in on_cluster:
-                grant.gone_at = now
-                self._audit.record(actor, Event.GRANT_GONE, target_of(grant))
-                self._notices.about_grant(Told.GRANT_GONE, grant)
+        """A reconcile succeeded with these grants in it, and without those that had ended before. In short transactions of its own."""
+        fresh = select(Grant.id).where(Grant.cluster_id == cluster_id, Grant.state == ACTIVE, Grant.applied_at.is_(None))
+        applied = [one for one in db.session.scalars(fresh) if one in on_cluster]
+        gone = sorted(set(ended).difference(on_cluster))
+        db.session.commit()
+        for field, ids, event, told in (
+            ("applied_at", applied, Event.GRANT_APPLIED, Told.GRANT_APPLIED), ("gone_at", gone, Event.GRANT_GONE, Told.GRANT_GONE),
+        ):
+            for start in range(0, len(ids), AT_ONCE):
+                with transaction():
+                    self._note_seen(actor, field, ids[start : start + AT_ONCE], event, told)
 
-    def due_to_start(self) -> list[str]:
-        """Ids of some whose start has come."""
-        query = select(Grant.id).where(Grant.state == SCHEDULED, Grant.starts_at <= self._world.now()).order_by(Grant.starts_at)
+    def _note_seen(self, actor: Actor, field: str, ids: Sequence[str], event: Event, told: Told) -> None:
+        column = getattr(Grant, field)
+        noted = db.session.scalars(
+            update(Grant).where(Grant.id.in_(ids), column.is_(None)).values({field: self._world.now()}).returning(Grant.id)
+            .execution_options(synchronize_session=False)
+        ).all()
+        whole = joinedload(Grant.request).joinedload(AccessRequest.person), joinedload(Grant.person)
+        query = select(Grant).where(Grant.id.in_(noted)).options(*whole).execution_options(populate_existing=True)
+        audience = self._notices.audience(told)
+        for grant in db.session.scalars(query).all():
+            self._audit.record(actor, event, target_of(grant))
+            self._notices.about_grant(told, grant, audience=audience)
+
+    def due_to_start(self, besides: Collection[str] = ()) -> list[str]:
+        """Ids of some whose start has come, on other clusters than these."""
+        query = select(Grant.id).where(Grant.state == SCHEDULED, Grant.starts_at <= self._world.now(), Grant.cluster_id.is_not(None))
+        query = query.order_by(Grant.starts_at)
+        query = query.where(Grant.cluster_id.not_in(besides)) if besides else query
         return list(db.session.scalars(query.limit(AT_ONCE)))
 
     def take_scheduled(self, grant_id: str) -> Grant | None:
@@ -186,7 +198,7 @@ class Grants:
         with transaction():
             near = db.session.scalars(
                 select(Grant).where(Grant.state == ACTIVE, Grant.warned_at.is_(None), Grant.ends_at <= now + ahead)
-                .options(joinedload(Grant.request), joinedload(Grant.person)).limit(AT_ONCE)
+                .options(joinedload(Grant.request), joinedload(Grant.person)).order_by(Grant.ends_at).limit(AT_ONCE)
             ).all()
             due = [one for one in near if one.ends_at and one.ends_at - now <= min(ahead, timedelta(seconds=one.seconds / 4))]
             for grant in due:
@@ -196,7 +208,7 @@ class Grants:
 
     def take(self, grant_id: str) -> Grant | None:
         """One that has not ended, locked by the caller's transaction."""
-        return self._lock(grant_id, ACTIVE) or self._lock(grant_id, SCHEDULED)
+        return self._lock(grant_id, ACTIVE, SCHEDULED)
 
     def _take(self, grant_id: str) -> Grant:
         grant = self.take(grant_id)
@@ -206,10 +218,10 @@ class Grants:
             raise NotFound("There is no such grant.")
         raise Conflict("This grant has ended already.")
 
-    def _lock(self, grant_id: str, state: str) -> Grant | None:
-        """The row, locked by a write that changes nothing, if it still is in this state."""
+    def _lock(self, grant_id: str, *states: str) -> Grant | None:
+        """The row, locked by one write that changes nothing, if it is in one of these states when the lock is had."""
         found = db.session.execute(
-            update(Grant).where(Grant.id == grant_id, Grant.state == state).values(seconds=Grant.seconds)
+            update(Grant).where(Grant.id == grant_id, Grant.state.in_(states)).values(seconds=Grant.seconds)
             .execution_options(synchronize_session=False)
         )
         if not found.rowcount:  # type: ignore[attr-defined]

@@ -148,10 +148,14 @@ class Progress:
 
     def ask(self, request: AccessRequest, references: Iterable[str], what: Told) -> None:
         """Whom it waits for from now on, and tell them."""
-        db.session.execute(delete(Asked).where(Asked.request_id == request.id))
+        self.ask_nobody(request)
         db.session.add_all(Asked(request_id=request.id, who=who) for who in sorted(set(references)))
         db.session.flush()
         self._notices.about_request(what, request, self.people_asked(request))
+
+    def ask_nobody(self, request: AccessRequest) -> None:
+        """It waits for nobody any more."""
+        db.session.execute(delete(Asked).where(Asked.request_id == request.id))
 
     def _ask(self, request: AccessRequest, references: set[str], *, is_news: bool) -> None:
         if is_news:
@@ -190,7 +194,7 @@ class Progress:
     def _end(self, request: AccessRequest, state: str, outcome: str) -> None:
         request.state, request.outcome, request.decided_at = state, outcome[:500], self._world.now()
         request.urgent_at = request.lapses_at = None
-        db.session.execute(delete(Asked).where(Asked.request_id == request.id))
+        self.ask_nobody(request)
 
 
 def already_over(request: AccessRequest) -> Conflict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -56,9 +56,9 @@ class Question:
     cluster: Cluster
     namespace: str
     """Empty: the whole cluster."""
-    risks: Sequence[str] = field(default=())
-    asker: str = ""
-    """The human who asks: a rule that says yes by itself does not fit its author."""
+    is_harmless: bool = False
+    asker: frozenset[str] = frozenset()
+    """Who asks, by human and by username: a rule that says yes by itself does not fit its author."""
 
 
 class Rules:
@@ -84,18 +84,18 @@ class Rules:
         self._audit.require(actor, "administrator", "auditor", scope=READ)
         return self._named(name)
 
-    def considered(self, question: Question) -> list[Considered]:
-        """Every rule up to the first that fits, and why the others did not."""
+    def considered(self, question: Question, rules: Sequence[ApprovalRule] | None = None) -> list[Considered]:
+        """Every rule up to the first that fits, and why the others did not; ``rules`` are all of them, where they were read already."""
         found: list[Considered] = []
-        for rule in self.all():
+        for rule in self.all() if rules is None else rules:
             found.append(Considered(rule, _why_not(rule, question)))
             if not found[-1].why_not:
                 break
         return found
 
-    def fitting(self, question: Question) -> ApprovalRule | None:
+    def fitting(self, question: Question, rules: Sequence[ApprovalRule] | None = None) -> ApprovalRule | None:
         """The rule that counts."""
-        return next((one.rule for one in self.considered(question) if not one.why_not), None)
+        return next((one.rule for one in self.considered(question, rules) if not one.why_not), None)
 
     def save(self, actor: Actor, command: NewRule, *, name: str = "") -> ApprovalRule:
         """Add a rule, or change the one of this name. Raises Invalid (also for what nobody could satisfy), NotFound, Conflict."""
@@ -201,9 +201,11 @@ def _why_not(rule: ApprovalRule, question: Question) -> str:
         return "cluster"
     if rule.namespaces and not scopes.covers(rule.namespaces, question.namespace or WHOLE_CLUSTER):
         return "namespace"
-    if rule.stages == stages.AUTOMATIC and question.risks:
+    if rule.stages != stages.AUTOMATIC:
+        return ""
+    if not question.is_harmless:
         return "dangerous"
-    return "own" if rule.stages == stages.AUTOMATIC and question.asker and rule.changed_by_human == question.asker else ""
+    return "own" if question.asker & {rule.changed_by_human, rule.changed_by} else ""
 
 
 def _shown(values: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from iam.errors import Conflict, Invalid
 from iam.kube.rbac import Role, read_role
-from iam.kube.risks import Risk, risks
+from iam.kube.risks import Risk, is_harmless, risks
 from iam.models import AccessRequest, Cluster, db
 from iam.services.clusters import OFFLINE, Clusters, role_ref
 
@@ -32,8 +32,13 @@ class Shown:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the rules, wherever they stand."""
-        return _sha256(sorted({json.dumps(_plain(role)) for role in self.roles.values()}))
+        """SHA-256 of the rules, and of where they stand."""
+        return _sha256({scope: _plain(role) for scope, role in sorted(self.roles.items())})
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether it only looks, and at nothing that is secret or leads on."""
+        return all(role is not None and is_harmless(role.rules) for role in self.roles.values())
 
     def within(self, namespaces: Sequence[str]) -> Shown:
         """The same for some of the scopes."""
@@ -82,7 +87,7 @@ def digest(request: AccessRequest, rules_digest: str) -> str:
     return _sha256([
         request.id, request.kind, request.requester_subject, request.title, request.cluster_id, request.role_kind, request.role_name,
         request.namespaces, request.seconds, request.starts_at.isoformat() if request.starts_at else None, request.reason,
-        request.ticket, request.stages, request.round, rules_digest,
+        request.ticket, request.extends, request.stages, request.round, rules_digest,
     ])
 
 

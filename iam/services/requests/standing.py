@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from iam.approval import scopes, stages
 from iam.approval.scopes import WHOLE_CLUSTER
 from iam.models import AccessRequest, ApprovalRule, CatalogueEntry, db
+from iam.services.base import World
 from iam.services.requests.approvers import Approvers
 from iam.services.requests.catalogue import Catalogue
+from iam.services.requests.humans import names_of
 from iam.services.requests.rules import Question, Rules
 from iam.services.requests.shown import Shown
 
@@ -31,7 +34,8 @@ class Standing:
 class Standings:
     """Looks at requests again."""
 
-    def __init__(self, catalogue: Catalogue, rules: Rules, approvers: Approvers) -> None:
+    def __init__(self, world: World, catalogue: Catalogue, rules: Rules, approvers: Approvers) -> None:
+        self._world = world
         self._catalogue = catalogue
         self._rules = rules
         self._approvers = approvers
@@ -50,7 +54,8 @@ class Standings:
         entry = db.session.get(CatalogueEntry, request.entry_id) if request.entry_id else None
         if entry is None or request.cluster is None or not self._is_offered(entry, request):
             return Standing(NOT_OFFERED)
-        rules = {self._rule(entry, request, namespace, shown) for namespace in request.namespaces or [""]}
+        written = self._rules.all()
+        rules = {self._rule(entry, request, namespace, shown, written) for namespace in request.namespaces or [""]}
         if len(rules) > 1:
             return Standing(SPLIT)
         rule = rules.pop()
@@ -75,8 +80,11 @@ class Standings:
             and any(one.id == entry.id for one in self._catalogue.offered(request.person))
         )
 
-    def _rule(self, entry: CatalogueEntry, request: AccessRequest, namespace: str, shown: Shown | None) -> ApprovalRule | None:
+    def _rule(
+        self, entry: CatalogueEntry, request: AccessRequest, namespace: str, shown: Shown | None, written: Sequence[ApprovalRule]
+    ) -> ApprovalRule | None:
         if request.cluster is None:
             return None
-        risks = shown.within([namespace] if namespace else ()).risks if shown else request.risks
-        return self._rules.fitting(Question(entry, request.cluster, namespace, risks, request.requester_human))
+        is_harmless = shown is not None and shown.within([namespace] if namespace else ()).is_harmless
+        asker = names_of(self._world, request.person) | {request.requester_human}
+        return self._rules.fitting(Question(entry, request.cluster, namespace, is_harmless, asker), written)

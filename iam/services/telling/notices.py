@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -30,6 +31,7 @@ class Told(StrEnum):
     REQUEST_CLOSED = "request.closed"
     GRANT_APPLIED = "grant.applied"
     GRANT_ENDING = "grant.ending"
+    GRANT_REVOKED = "grant.revoked"
     GRANT_GONE = "grant.gone"
     EMERGENCY_WAITS = "emergency.waits"
     EMERGENCY_OPENED = "emergency.opened"
@@ -42,6 +44,16 @@ ALWAYS = frozenset({Told.EMERGENCY_OPENED, Told.EMERGENCY_WAITS, Told.REVIEW_DUE
 """Nobody can choose not to hear of break-glass."""
 
 
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who hears of one kind of thing."""
+
+    mails: bool
+    muted: frozenset[str]
+    """Ids of people who chose not to."""
+    webhooks: tuple[str, ...]
+
+
 class Notices:
     """Puts notices into the outbox, and keeps who does not want which."""
 
@@ -49,27 +61,34 @@ class Notices:
         self._world = world
         self._audit = audit
 
-    def tell(self, what: Told, people: Iterable[Person], facts: dict[str, Any], link: str) -> None:
-        """In the caller's transaction: a mail for each of these people, and each webhook that wants to know."""
-        now = self._world.now()
-        if self._world.settings.mail.host:
-            muted = set(db.session.scalars(select(Mute.person_id).where(Mute.event == what))) if what not in ALWAYS else set()
-            reached = {person.id: person for person in people if person.email and not person.is_disabled and person.id not in muted}
-            for person_id in list(reached)[:MOST_TOLD]:
-                db.session.add(Notice(event=what, person_id=person_id, facts=facts, link=link, created_at=now, next_attempt_at=now))
-        for webhook_id, events in db.session.execute(select(Webhook.id, Webhook.events)):
-            if what in events:
-                db.session.add(Notice(event=what, webhook_id=webhook_id, facts=facts, link=link, created_at=now, next_attempt_at=now))
+    def audience(self, what: Told) -> Audience:
+        """Who hears of this kind of thing: asked once for many."""
+        mails = bool(self._world.settings.mail.host)
+        muted = db.session.scalars(select(Mute.person_id).where(Mute.event == what)).all() if mails and what not in ALWAYS else ()
+        webhooks = db.session.execute(select(Webhook.id, Webhook.events))
+        return Audience(mails, frozenset(muted), tuple(webhook_id for webhook_id, events in webhooks if what in events))
 
-    def about_request(self, what: Told, request: AccessRequest, people: Iterable[Person], **more: Any) -> None:
+    def tell(self, what: Told, people: Iterable[Person], facts: dict[str, Any], link: str, audience: Audience | None = None) -> None:
+        """In the caller's transaction: a mail for each of these people, and each webhook that wants to know."""
+        hears, now = audience or self.audience(what), self._world.now()
+        told: list[dict[str, str]] = [{"webhook_id": webhook_id} for webhook_id in hears.webhooks]
+        if hears.mails:
+            reached = {one.id: one for one in people if one.email and not one.is_disabled and one.id not in hears.muted}
+            most = len(reached) if what in ALWAYS else MOST_TOLD
+            told += [{"person_id": person_id} for person_id in list(reached)[:most]]
+        db.session.add_all(Notice(event=what, facts=facts, link=link, created_at=now, next_attempt_at=now, **whom) for whom in told)
+
+    def about_request(
+        self, what: Told, request: AccessRequest, people: Iterable[Person], audience: Audience | None = None, **more: Any
+    ) -> None:
         """Something about a request."""
         link = f"/emergency/{request.id}" if request.kind == "emergency" else f"/requests/{request.id}"
-        self.tell(what, people, {**facts_of(request), **more}, link)
+        self.tell(what, people, {**facts_of(request), **more}, link, audience)
 
-    def about_grant(self, what: Told, grant: Grant, **more: Any) -> None:
+    def about_grant(self, what: Told, grant: Grant, audience: Audience | None = None, **more: Any) -> None:
         """Something about a grant, to its holder."""
         until = grant.ends_at.isoformat() if grant.ends_at else ""
-        self.about_request(what, grant.request, [grant.person], until=until, end_reason=grant.end_reason, **more)
+        self.about_request(what, grant.request, [grant.person], audience, until=until, end_reason=grant.end_reason, **more)
 
     def muted(self, actor: Actor) -> set[str]:
         """The events that the actor is not mailed about."""

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 
-from flask import render_template
+from flask import current_app
 from flask_babel import force_locale
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import joinedload
 
 from iam import log
@@ -47,7 +47,8 @@ class Outbox:
             if not mine:
                 return 0
             where = Notice.webhook_id.is_(None) if destination == MAIL else Notice.webhook_id == destination
-            due = select(Notice.id).where(where, Notice.next_attempt_at <= self._world.now()).order_by(Notice.created_at).limit(AT_ONCE)
+            due = select(Notice.id).where(where, Notice.next_attempt_at <= self._world.now()).limit(AT_ONCE)
+            due = due.order_by(case((Notice.event.in_(ALWAYS), 0), else_=1), Notice.created_at)  # break-glass before all else
             return sum(self._try(notice_id) for notice_id in db.session.scalars(due).all())
 
     def latest(self, actor: Actor, most: int = 50) -> Sequence[Notice]:
@@ -71,26 +72,35 @@ class Outbox:
         """The next attempt is put off before this one is made: a crash in between costs a pause, and never a flood."""
         now = self._world.now()
         with transaction():
-            notice = db.session.scalar(
-                select(Notice).where(Notice.id == notice_id).options(joinedload(Notice.person), joinedload(Notice.webhook))
-                .execution_options(populate_existing=True)
-            )
+            notice = db.session.get(Notice, notice_id, populate_existing=True)
             if notice is None or notice.next_attempt_at is None:
                 return 0
             notice.attempts += 1
             notice.next_attempt_at = now + min(FIRST_PAUSE * 2 ** min(notice.attempts - 1, 12), LONGEST_PAUSE)
-            parcel = self._letter(notice) if notice.person else self._call(notice)
         error, is_over = "", True
         try:
-            if isinstance(parcel, Letter):
-                self._world.mail.send(parcel)
-            else:
-                self._world.webhooks.send(parcel)
+            self._send(notice_id)
         except NotDelivered as problem:
             error, is_over = str(problem), problem.for_good
+        except Exception as bug:  # noqa: BLE001  # one notice that cannot be sent must not stop those behind it
+            _log.exception("notice could not be sent", notice=notice_id, error=type(bug).__name__)
+            error, is_over = f"it could not be sent ({type(bug).__name__})", False
+            db.session.rollback()
         with transaction():
             self._note(notice_id, error, is_over=is_over)
         return not error
+
+    def _send(self, notice_id: str) -> None:
+        whole = joinedload(Notice.person), joinedload(Notice.webhook)
+        notice = db.session.scalars(select(Notice).where(Notice.id == notice_id).options(*whole)).one()
+        if notice.person and notice.person.is_disabled:
+            raise NotDelivered("the person is shut out", for_good=True)
+        parcel = self._letter(notice) if notice.person else self._call(notice)
+        db.session.commit()  # no transaction stays open while somebody else answers
+        if isinstance(parcel, Letter):
+            self._world.mail.send(parcel)
+        else:
+            self._world.webhooks.send(parcel)
 
     def _note(self, notice_id: str, error: str, *, is_over: bool) -> None:
         notice = db.session.get(Notice, notice_id)
@@ -116,7 +126,7 @@ class Outbox:
                 "headline": headline, "lines": words.lines(notice.facts), "link": self._link(notice),
                 "can_mute": notice.event not in ALWAYS, "language": "zh-Hans" if language.startswith("zh") else "en",
             }
-            text, html = render_template("mails/notice.txt", **values), render_template("mails/notice.html", **values)
+            text, html = (current_app.jinja_env.get_template(f"mails/notice.{kind}").render(**values) for kind in ("txt", "html"))
         return Letter(notice.id, person.email, person.display_name, headline, text, html)
 
     def _call(self, notice: Notice) -> Call:

@@ -24,6 +24,7 @@ def headline(event: str, facts: Mapping[str, Any]) -> str:
         "request.closed": _("Closed: %(title)s in %(cluster)s"),
         "grant.applied": _("You can use it now: %(title)s in %(cluster)s"),
         "grant.ending": _("Ends soon: %(title)s in %(cluster)s"),
+        "grant.revoked": _("Revoked: %(title)s in %(cluster)s"),
         "grant.gone": _("Over: %(title)s in %(cluster)s"),
         "emergency.waits": _("Break-glass: %(requester_name)s asks a second person to open %(title)s in %(cluster)s"),
         "emergency.opened": _("Break-glass: %(requester_name)s took %(title)s in %(cluster)s"),
@@ -31,8 +32,6 @@ def headline(event: str, facts: Mapping[str, Any]) -> str:
         "review.overdue": _("Overdue: the review of %(title)s in %(cluster)s, taken by %(requester_name)s"),
         "review.done": _("Reviewed: %(title)s in %(cluster)s, taken by %(requester_name)s"),
     }
-    if event == "grant.ending" and facts.get("end_reason") == "revoked":
-        return str(_("Revoked: %(title)s in %(cluster)s")) % _safe(facts)
     return str(known[event]) % _safe(facts)
 
 
