@@ -215,7 +215,7 @@ def test_the_certificate_fits_the_name_and_not_the_address(receiver: WebhookRece
     wires("127.0.0.1")
     sender(receiver).send(call(receiver.url(host="hooks.example.org")))
     with WebhookReceiver(tmp_path / "numbered", hosts=["127.0.0.1", "localhost"]) as numbered:
-        with pytest.raises(NotDelivered, match="SSL|Certificate"):
+        with pytest.raises(NotDelivered, match=r"SSL|Certificate"):
             sender(numbered).send(call(numbered.url(host="hooks.example.org")))
         assert numbered.calls == []
         sender(numbered).send(call(numbered.url(host="127.0.0.1")))
@@ -223,7 +223,7 @@ def test_the_certificate_fits_the_name_and_not_the_address(receiver: WebhookRece
 
 def test_a_certificate_of_nobody_is_refused(receiver: WebhookReceiver, tmp_path: Path) -> None:
     for trusted in (CertificateAuthority(tmp_path).ca_file, None):
-        with pytest.raises(NotDelivered, match="SSL|Certificate"):
+        with pytest.raises(NotDelivered, match=r"SSL|Certificate"):
             sender(receiver, ca_file=trusted).send(call(receiver.url()))
     assert receiver.calls == []
 
