@@ -23,6 +23,15 @@ def helpful(stage: Stage, said_yes: Mapping[str, Collection[Need]]) -> list[Need
     return [need for need in stage if len(unmet(stage, {**said_yes, "": [need]})) < still]
 
 
+def reachable(
+    stage: Stage, later: Sequence[Stage], said_yes: Mapping[str, Collection[Need]], fresh: Mapping[Need, Collection[str]]
+) -> bool:
+    """Whether this stage and all later ones can still be met: by those who said yes in it, and by people who have not answered yet."""
+    now = [[*(person for person, needs in said_yes.items() if need in needs), *fresh[need]] for need in stage for _ in range(need.count)]
+    then = [list(fresh[need]) for one in later for need in one for _ in range(need.count)]
+    return len(_matching([*now, *then])) == len(now) + len(then)
+
+
 def unsatisfiable(stages: Sequence[Stage], candidates: Mapping[Need, Collection[str]]) -> list[Need]:
     """The needs for which there are not enough different people over all stages; a need that is not in the mapping is not judged."""
     slots = [need for stage in stages for need in stage if need in candidates for _ in range(need.count)]

@@ -50,7 +50,8 @@ class Grant(Base):
     """When a reconcile first had it on the cluster."""
     gone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When a reconcile had taken it off the cluster."""
-    warned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    warn_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    """When its holder is told that it ends; None: told, or not begun."""
 
     person: Mapped[Person] = relationship()
     cluster: Mapped[Cluster | None] = relationship()

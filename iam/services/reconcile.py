@@ -59,7 +59,7 @@ class Reconciler:
                 or_(ReconcileState.next_attempt_at.is_(None), ReconcileState.next_attempt_at <= now),
                 or_(
                     ReconcileState.wanted > ReconcileState.done,
-                    ReconcileState.succeeded_at.is_(None), ReconcileState.succeeded_at <= stale,
+                    ReconcileState.succeeded_at.is_(None), ReconcileState.succeeded_at <= stale, self._grants.have_run_out(now),
                 ),
             )
             .order_by(ReconcileState.wanted_at)

@@ -10,6 +10,7 @@ from flask_babel import format_timedelta, get_locale
 from flask_babel import gettext as _
 
 from iam import __version__, services
+from iam.services.requests.deciding import MANY
 from iam.settings import Role
 from iam.settings.directories import LdapSettings, OidcSettings
 from iam.web.language import LANGUAGES
@@ -42,7 +43,7 @@ def navigation() -> list[tuple[str, str]]:
     if actor is None:
         return []
     watching: tuple[Role, ...] = ("administrator", "auditor")
-    pages = [("home.index", _("My access")), ("requests.index", _waiting(_("Requests"), services.current().decisions.waiting(actor)))]
+    pages = [("home.index", _("My access")), ("requests.index", _counted(_("Requests")))]
     if actor.has(*watching):
         pages += [("clusters.index", _("Clusters")), ("mappings.index", _("Mappings"))]
     if actor.has(*watching, "approver"):
@@ -60,8 +61,8 @@ def request_tabs() -> list[tuple[str, str]]:
     """The parts of asking for access that this actor may open."""
     actor, ours = g.actor, services.current()
     tabs = [("requests.index", _("My requests"))]
-    if ours.decisions.decides(actor):
-        tabs += [("inbox.index", _waiting(_("Inbox"), ours.decisions.waiting(actor)))]
+    if actor.has("administrator", "approver") or waiting() or ours.emergencies.concern(actor):
+        tabs += [("inbox.index", _counted(_("Inbox")))]
     tabs += [("emergency.index", _("Break-glass"))]
     if actor.has("administrator", "auditor", "approver"):
         tabs += [("inbox.grants", _("Running grants"))]
@@ -70,8 +71,15 @@ def request_tabs() -> list[tuple[str, str]]:
     return tabs
 
 
-def _waiting(name: str, count: int) -> str:
-    return f"{name} ({count})" if count else name
+def waiting() -> int:
+    """How many requests wait for this actor; counted once a page."""
+    if "waiting" not in g:
+        g.waiting = services.current().decisions.waiting(g.actor)
+    return int(g.waiting)
+
+
+def _counted(name: str) -> str:
+    return f"{name} ({waiting() if waiting() < MANY else f'{MANY}+'})" if waiting() else name
 
 
 def warnings() -> list[str]:

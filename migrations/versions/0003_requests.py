@@ -255,7 +255,7 @@ def upgrade() -> None:
     sa.Column('ended_by', sa.String(length=255), nullable=False),
     sa.Column('applied_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('gone_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('warned_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('warn_at', sa.DateTime(timezone=True), nullable=True),
     sa.CheckConstraint("state <> 'active' OR ends_at IS NOT NULL", name=op.f('ck_grants_active_has_an_end')),
     sa.CheckConstraint("state IN ('scheduled', 'active', 'ended')", name=op.f('ck_grants_state')),
     sa.ForeignKeyConstraint(['cluster_id'], ['clusters.id'], name=op.f('fk_grants_cluster_id_clusters'), ondelete='SET NULL'),
@@ -269,6 +269,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f('ix_grants_person_id'), ['person_id'], unique=False)
         batch_op.create_index('ix_grants_state_ends_at', ['state', 'ends_at'], unique=False)
         batch_op.create_index('ix_grants_state_starts_at', ['state', 'starts_at'], unique=False)
+        batch_op.create_index(batch_op.f('ix_grants_warn_at'), ['warn_at'], unique=False)
 
     with op.batch_alter_table('local_accounts', schema=None) as batch_op:
         batch_op.add_column(sa.Column('manager', sa.String(length=255), nullable=False, server_default=''))
@@ -294,6 +295,7 @@ def downgrade() -> None:
         batch_op.drop_column('manager')
 
     with op.batch_alter_table('grants', schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f('ix_grants_warn_at'))
         batch_op.drop_index('ix_grants_state_starts_at')
         batch_op.drop_index('ix_grants_state_ends_at')
         batch_op.drop_index(batch_op.f('ix_grants_person_id'))

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from fixtures.offline import give, stored
 from fixtures.stored import contents
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from iam import services
 from iam.clusters import connection
@@ -45,6 +46,7 @@ STAGES = [
 ENGINEERS = ("erin", "emil")
 """They hold view in stock by a mapping."""
 NOT_A_STEP = ("notices", "sessions", "login_attempts")
+askers = st.sampled_from(["erin", "emil", "lee", "lou", "partner:lee", "ada"])
 people, number = st.sampled_from(sorted(GROUPS)), st.integers(0, 20)
 
 
@@ -115,9 +117,8 @@ class Machine(RuleBasedStateMachine):
             events = list(db.session.scalars(db.select(AuditEvent).order_by(AuditEvent.id)))
             order = {name: at for at, name in reversed(list(enumerate(event.target_name for event in events)))}
             self.events = Counter((one.target_name, str(one.action)) for one in events if one.result in {"done", "failed"})
-            self.requests, self.grants = (
-                sorted(db.session.scalars(db.select(model)), key=lambda one: order[one.id]) for model in (AccessRequest, Grant)
-            )
+            self.requests = sorted(db.session.scalars(db.select(AccessRequest)), key=lambda one: order[one.id])
+            self.grants = sorted(db.session.scalars(db.select(Grant)), key=lambda one: order[one.request_id])
             self.decisions = list(db.session.scalars(db.select(Decision)))
             self.asked = set(db.session.scalars(db.select(Asked.request_id)))
 
@@ -149,7 +150,7 @@ class Machine(RuleBasedStateMachine):
         return [one for one in self.grants if one.state != "ended"]
 
     @rule(
-        who=people, where=st.sampled_from([("shop",), ("shop", "till"), ("stock",), ()]), entry=st.sampled_from(["edit", "edit", "view"]),
+        who=askers, where=st.sampled_from([("shop",), ("shop", "till"), ("stock",), ()]), entry=st.sampled_from(["edit", "edit", "view"]),
         hours=st.sampled_from([1, 2, 30]), later=st.sampled_from([0, 0, 1, 3]), again=st.booleans(),
     )
     def ask(self, who: str, where: tuple[str, ...], entry: str, hours: int, later: int, again: bool) -> None:
@@ -166,12 +167,14 @@ class Machine(RuleBasedStateMachine):
         assert problem or not (is_own or who in self.out)
 
     @precondition(lambda self: self.pending())
-    @rule(pick=number, whom=number, less=st.sampled_from([{}, {}, {}, {"seconds": 1800}, {"namespaces": ("shop",)}]))
-    def somebody_who_is_asked_approves(self, pick: int, whom: int, less: dict[str, Any]) -> None:
+    @rule(pick=number, whom=number, times=st.integers(1, 4), less=st.sampled_from([{}, {}, {"seconds": 1800}, {"namespaces": ("shop",)}]))
+    def those_who_are_asked_approve(self, pick: int, whom: int, times: int, less: dict[str, Any]) -> None:
         request = self.pending()[pick % len(self.pending())]
-        asked = [one for one in sorted(GROUPS) if request.id in self.scene.inbox(one)]
-        if asked:
-            self.do(lambda: self.scene.yes(asked[whom % len(asked)], request.id, **less))
+        for _ in range(times):
+            asked = [one for one in sorted(GROUPS) if request.id in self.scene.inbox(one)]
+            if asked:
+                self.do(partial(self.scene.yes, asked[whom % len(asked)], request.id, **less))
+                self.holds()
 
     @precondition(lambda self: self.pending())
     @rule(pick=number, who=people, how=st.sampled_from(["deny", "cancel", "cancel", "comment"]))
@@ -245,6 +248,10 @@ class Machine(RuleBasedStateMachine):
         self.scene.product.clock.forward(seconds=1)
         if self.do(lambda: self.scene.rule(stages, "most", by=who, change=True, lapses=lapses)) is None:
             self.stages = stages
+
+    @initialize(stages=st.sampled_from(STAGES))
+    def rule_is_written(self, stages: str) -> None:
+        self.rule_changes(stages, "ada", "2d")
 
     @rule(role=st.sampled_from(["edit", "view"]), resource=st.sampled_from(["", "things", "secrets"]))
     def role_changes(self, role: str, resource: str) -> None:

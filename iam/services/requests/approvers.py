@@ -81,18 +81,23 @@ class Approvers:
         return [need for need in stage if own.intersection(references[need])]
 
     def missing(
-        self, stages: Sequence[Stage], cluster_id: str, namespaces: Sequence[str], requester: Person | None,
-        without: Collection[str] = (),
+        self, stages: Sequence[Stage], cluster_id: str, namespaces: Sequence[str], requester: Person | None
     ) -> list[Need]:
-        """The needs that could never be met: not enough different people, whoever asks (and these humans) left out."""
-        left_out = {human_of(self._world, requester) if requester else "", *without}
+        """The needs that could never be met: not enough different people, whoever asks left out."""
+        return unsatisfiable(stages, self.candidates(stages, cluster_id, namespaces, requester))
+
+    def candidates(
+        self, stages: Sequence[Stage], cluster_id: str, namespaces: Sequence[str], requester: Person | None
+    ) -> dict[Need, set[str]]:
+        """The humans who count for each need, whoever asks left out; needs that depend on who asks only where that is known."""
+        left_out = {human_of(self._world, requester)} if requester else set()
         candidates = {}
         for need in {need for stage in stages for need in stage}:
             if requester is None and need.kind != "group":
                 continue  # depends on who asks, and for what
             found = self.people(self.references(need, requester, cluster_id, namespaces))
             candidates[need] = {human_of(self._world, person) for person in found} - left_out
-        return unsatisfiable(stages, candidates)
+        return candidates
 
     def load(self, person_id: str) -> Person | None:
         """Somebody with their groups, read afresh."""

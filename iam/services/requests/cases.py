@@ -46,7 +46,7 @@ class Cases:
         others = (AccessRequest.person_id == request.person_id, AccessRequest.id != request.id)
         counts = db.session.execute(select(AccessRequest.state, func.count()).where(*others).group_by(AccessRequest.state))
         latest = db.session.scalars(select(AccessRequest).where(*others).order_by(AccessRequest.created_at.desc()).limit(LISTED))
-        return Past(dict(counts.tuples().all()), latest.all())
+        return Past({state: count for state, count in counts}, latest.all())  # noqa: C416
 
     def overlapping(self, request: AccessRequest) -> list[Grant]:
         """Grants on the same cluster that run or will begin: they may cover this, or add up with it."""

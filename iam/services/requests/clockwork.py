@@ -49,7 +49,7 @@ class Clockwork:
                 _until_none_is_left(lambda: self._grants.abandon(WORKER))
                 self._lapse()
                 self._close()
-                self._grants.warn(WORKER)
+                _until_none_is_left(self._grants.warn)
                 self._emergencies.chase(WORKER)
 
     def start(self) -> None:
@@ -103,7 +103,7 @@ class Clockwork:
         self._progress.ask_again(WORKER, request, standing.rule, shown, why)
 
     def follow_rules(self) -> None:
-        """After a change of catalogue or rules: requests on which others decide now are asked again; what is offered no more is closed."""
+        """After a change of catalogue, rules or who is shut out: who decides now is asked, and what is offered no more is closed."""
         written = self._written()
         if written == self._followed:
             return
@@ -122,8 +122,11 @@ class Clockwork:
             standing, cluster_id = self._standings.by_rules(request), request.cluster_id
             if standing.over:
                 self._with(request_id, partial(self._close_because, standing.over))
-            elif standing.rule and standing.has_changed and not self._re_ask(request):
-                away.add(cluster_id)  # whoever tries to approve it learns of the change then
+            elif standing.rule and standing.has_changed:
+                if not self._re_ask(request):
+                    away.add(cluster_id)  # whoever tries to approve it learns of the change then
+            elif request.decisions:
+                self._with(request_id, self._progress.move_on)  # a yes may count no more, or again
 
     def _re_ask(self, request: AccessRequest) -> bool:
         """Returns whether the cluster answered."""
@@ -144,10 +147,11 @@ class Clockwork:
         return self._roles.shown(request.cluster, request.role_kind, request.role_name, request.namespaces)
 
     def _written(self) -> tuple[object, ...]:
-        """Changes whenever somebody writes the catalogue or the rules."""
-        rules = select(func.count(), func.max(ApprovalRule.changed_at), func.sum(ApprovalRule.position)).select_from(ApprovalRule)
-        entries = select(func.count(), func.max(CatalogueEntry.changed_at)).select_from(CatalogueEntry)
-        return (*db.session.execute(rules).one(), *db.session.execute(entries).one())
+        """Changes whenever somebody writes the catalogue or the rules, or shuts people out or lets them in."""
+        rules = db.session.execute(select(ApprovalRule.id, ApprovalRule.position, ApprovalRule.changed_at).order_by(ApprovalRule.id))
+        entries = db.session.execute(select(CatalogueEntry.id, CatalogueEntry.changed_at).order_by(CatalogueEntry.id))
+        shut_out = db.session.execute(select(func.count(), func.max(Person.disabled_at)).where(Person.disabled_at.is_not(None)))
+        return tuple(rules), tuple(entries), tuple(shut_out)
 
     def _close_because(self, why: str, actor: Actor, request: AccessRequest) -> None:
         self._progress.close(actor, request, why)

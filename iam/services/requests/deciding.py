@@ -24,7 +24,7 @@ from iam.services.requests.shown import Roles, Shown, digest
 from iam.services.requests.standing import Standings
 from iam.services.telling.notices import Notices, Told
 
-PAGE = 50
+PAGE, MANY = 50, 100
 MOST_COMMENTS = 50
 APPROVE, DENY = "approve", "deny"
 
@@ -76,12 +76,9 @@ class Decisions:
         return Inbox(db.session.scalars(query).all(), total, page, pages)
 
     def waiting(self, actor: Actor) -> int:
-        """How many wait for the actor."""
-        return db.session.scalar(select(func.count()).select_from(AccessRequest).where(*self._waiting_for(actor))) or 0
-
-    def decides(self, actor: Actor) -> bool:
-        """Whether the actor is one whom something can wait for: worth showing them an inbox."""
-        return actor.has("approver", "administrator") or self.waiting(actor) > 0
+        """How many wait for the actor; nobody counts beyond a hundred."""
+        some = select(AccessRequest.id).where(*self._waiting_for(actor)).limit(MANY).subquery()
+        return db.session.scalar(select(func.count()).select_from(some)) or 0
 
     def get(self, actor: Actor, request_id: str) -> AccessRequest:
         """One's own, one that one is asked about or has decided on, or any for those who look. Raises NotFound."""
@@ -202,8 +199,8 @@ class Decisions:
         standing = self._standings.of(request, shown) if shown is not None else None
         if standing and (standing.over or standing.has_changed or standing.rule is None):
             raise Conflict("This is not what you were shown: it changed meanwhile. Look at it once more.")
-        if verdict.verdict == APPROVE and self._progress.is_needed_later(request, human):
-            raise Conflict("Leave this stage to somebody else: a later one cannot be met without you, and everybody counts once.")
+        if verdict.verdict == APPROVE and self._progress.is_needed_elsewhere(request, approver):
+            raise Conflict("Leave this to somebody else: the rest cannot be met without you, and everybody counts once.")
         self._narrow(request, verdict, shown)
         db.session.add(Decision(
             request_id=request.id, requester_subject=request.requester_subject, requester_human=request.requester_human,

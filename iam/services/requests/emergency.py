@@ -162,6 +162,11 @@ class Emergencies:
         whole = joinedload(AccessRequest.person), joinedload(AccessRequest.door), selectinload(AccessRequest.decisions)
         return list(db.session.scalars(query.options(*whole)))
 
+    def concern(self, actor: Actor) -> bool:
+        """Whether the actor is named on any door: worth showing them an inbox."""
+        person = self._approvers.load(actor.person_id) if actor.person_id else None
+        return person is not None and any(self._is_in(person, [*door.groups, *door.reviewers]) for door in self._doors.all())
+
     def to_review(self, actor: Actor) -> list[AccessRequest]:
         """What waits for the actor's review."""
         return [one for one in self.openings(actor) if self.may_review(actor, one)]

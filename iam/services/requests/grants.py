@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.orm import joinedload
 
 from iam.approval import texts
 from iam.errors import Conflict, NotFound
-from iam.models import AccessRequest, Decision, Grant, db
+from iam.models import AccessRequest, Decision, Grant, ReconcileState, db
 from iam.models.grant import ACTIVE, CHANGED, ENDED, EXPIRED, GONE, RETURNED, REVOKED, SCHEDULED
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
@@ -53,6 +53,8 @@ class Grants:
         """The clock runs from now. In the caller's transaction."""
         now = self._world.now()
         grant.state, grant.activated_at, grant.ends_at = ACTIVE, now, now + timedelta(seconds=grant.seconds)
+        ahead = min(timedelta(minutes=self._world.settings.requests.warn_minutes), timedelta(seconds=grant.seconds / 4))
+        grant.warn_at = grant.ends_at - ahead  # of a short one, in its last quarter
         self._audit.record(actor, Event.GRANT_STARTED, target_of(grant), **told_of(grant))
         if grant.cluster_id:
             want_cluster(grant.cluster_id, now)
@@ -181,6 +183,10 @@ class Grants:
                 want_cluster(due_id, now)
         return len(grants)
 
+    def have_run_out(self, now: datetime) -> ColumnElement[bool]:
+        """As a condition on ReconcileState: grants on this cluster are over by the clock, and no wake-up has to say so first."""
+        return exists().where(Grant.cluster_id == ReconcileState.cluster_id, Grant.state == ACTIVE, Grant.ends_at <= now)
+
     def abandon(self, actor: Actor) -> int:
         """End what was on clusters that are no more."""
         with transaction():
@@ -191,20 +197,16 @@ class Grants:
                 self._notices.about_grant(Told.GRANT_GONE, grant)
         return len(lost)
 
-    def warn(self, actor: Actor) -> int:
-        """Tell holders that the end is near; a short grant is warned of in its last quarter."""
-        ahead = timedelta(minutes=self._world.settings.requests.warn_minutes)
-        now = self._world.now()
+    def warn(self) -> int:
+        """Tell holders that the end is near, some at a time; returns how many."""
         with transaction():
-            near = db.session.scalars(
-                select(Grant).where(Grant.state == ACTIVE, Grant.warned_at.is_(None), Grant.ends_at <= now + ahead)
-                .options(joinedload(Grant.request), joinedload(Grant.person)).order_by(Grant.ends_at).limit(AT_ONCE)
-            ).all()
-            due = [one for one in near if one.ends_at and one.ends_at - now <= min(ahead, timedelta(seconds=one.seconds / 4))]
-            for grant in due:
-                grant.warned_at = now
-                self._notices.about_grant(Told.GRANT_ENDING, grant, by=actor.name, comment="")
-        return len(due)
+            due = select(Grant).where(Grant.state == ACTIVE, Grant.warn_at <= self._world.now()).order_by(Grant.warn_at).limit(AT_ONCE)
+            found = db.session.scalars(due.options(joinedload(Grant.request), joinedload(Grant.person))).all()
+            audience = self._notices.audience(Told.GRANT_ENDING)
+            for grant in found:
+                grant.warn_at = None
+                self._notices.about_grant(Told.GRANT_ENDING, grant, audience)
+        return len(found)
 
     def take(self, grant_id: str) -> Grant | None:
         """One that has not ended, locked by the caller's transaction."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from sqlalchemy import delete, select, update
 
 from iam.approval import stages
-from iam.approval.quorum import helpful, unmet
+from iam.approval.quorum import helpful, reachable, unmet
 from iam.approval.stages import Need, Stage
 from iam.errors import Conflict, NotFound
 from iam.models import AccessRequest, ApprovalRule, Asked, Decision, Person, db
@@ -19,6 +18,7 @@ from iam.services.audit import Audit, Event, Target
 from iam.services.base import Actor, World
 from iam.services.requests.approvers import Approvers
 from iam.services.requests.grants import Grants
+from iam.services.requests.humans import human_of
 from iam.services.requests.shown import Shown
 from iam.services.telling.notices import Notices, Told
 
@@ -102,13 +102,18 @@ class Progress:
         more = {**said, "": self._approvers.needs_met_by(person, stage, references)}
         return len(unmet(stage, more)) < len(unmet(stage, said))
 
-    def is_needed_later(self, request: AccessRequest, human: str) -> bool:
-        """Whether the later stages could not be met any more if this person answered now."""
-        later = stages.parse(request.stages)[request.stage + 1 :]
-        gone = {decision.approver_human for decision in self._yeses(request)}
-        cluster_id, namespaces = request.cluster_id or "", request.namespaces
-        missing = partial(self._approvers.missing, later, cluster_id, namespaces, request.person)
-        return bool(missing(without=gone | {human})) and not missing(without=gone)
+    def is_needed_elsewhere(self, request: AccessRequest, person: Person) -> bool:
+        """Whether the rest could not be met any more if this person answered now, and could if somebody else did."""
+        human, found, yeses = human_of(self._world, person), stages.parse(request.stages), self._yeses(request)
+        stage, later = found[request.stage], found[request.stage + 1 :]
+        references = self.references(request, stage)
+        said = self._said_yes(yeses, request.stage, stage, references)
+        answered = {decision.approver_human for decision in yeses} | {request.requester_human}
+        candidates = self._approvers.candidates([stage, *later], request.cluster_id or "", request.namespaces, request.person)
+        before = {need: people - answered for need, people in candidates.items()}
+        after = {need: people - {human} for need, people in before.items()}
+        with_theirs = {**said, human: self._approvers.needs_met_by(person, stage, references)}
+        return reachable(stage, later, said, before) and not reachable(stage, later, with_theirs, after)
 
     def grant(self, actor: Actor, request: AccessRequest) -> None:
         """All stages are met."""
@@ -158,10 +163,11 @@ class Progress:
         db.session.execute(delete(Asked).where(Asked.request_id == request.id))
 
     def _ask(self, request: AccessRequest, references: set[str], *, is_news: bool) -> None:
-        if is_news:
+        before = set(db.session.scalars(select(Asked.who).where(Asked.request_id == request.id)))
+        if is_news or not references <= before:
             self.ask(request, references, Told.REQUEST_WAITS)
-            return
-        db.session.execute(delete(Asked).where(Asked.request_id == request.id, Asked.who.not_in(references)))
+        else:
+            db.session.execute(delete(Asked).where(Asked.request_id == request.id, Asked.who.not_in(references)))
 
     def _yeses(self, request: AccessRequest) -> list[Decision]:
         """Those of this round whose approver may still log in."""

@@ -16,6 +16,7 @@ from iam.services.requests.rules import Question, Rules
 from iam.services.requests.shown import Shown
 
 NOT_OFFERED, ROLE_IS_GONE = "the catalogue offers it no more", "the role is not there any more"
+SHUT_OUT = "the person is shut out"
 SPLIT, NOBODY = "different people decide on its parts now", "nobody could approve it any more"
 
 
@@ -51,6 +52,8 @@ class Standings:
 
     def by_rules(self, request: AccessRequest, shown: Shown | None = None) -> Standing:
         """Without a look at the cluster: by the catalogue, the rules and the people."""
+        if request.person.is_disabled:
+            return Standing(SHUT_OUT)
         entry = db.session.get(CatalogueEntry, request.entry_id) if request.entry_id else None
         if entry is None or request.cluster is None or not self._is_offered(entry, request):
             return Standing(NOT_OFFERED)
