@@ -61,8 +61,9 @@ def _gauges() -> CollectorRegistry:
     seen = services.current().heartbeats.last(WORKER)
     age = Gauge("kube_iam_worker_seconds", "Since a worker was last seen at work; -1 for never", registry=registry)
     age.set(round((services.current().world.now() - seen).total_seconds(), 1) if seen else -1)
-    for name, count in services.current().access.counts().items():
-        Gauge(f"kube_iam_{name}", f"How many {name}", registry=registry).set(count)
+    ours = services.current()
+    for name, count in (ours.access.counts() | ours.clockwork.counts() | {"notices_held_up": ours.outbox.held_up()}).items():
+        Gauge(f"kube_iam_{name}", f"How many {name.replace('_', ' ')}", registry=registry).set(count)
     behind = Gauge("kube_iam_cluster_behind", "1 while a cluster waits for a change", ["cluster"], registry=registry)
     failures = Gauge("kube_iam_cluster_failures", "Failed attempts since the last success", ["cluster"], registry=registry)
     bindings = Gauge("kube_iam_cluster_bindings", "Bindings of ours", ["cluster"], registry=registry)

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from iam import log
 from iam.errors import Conflict, Unavailable
 from iam.models import AccessRequest, ApprovalRule, CatalogueEntry, Grant, Person, db
-from iam.models.grant import GONE
+from iam.models.grant import ACTIVE, GONE
 from iam.models.request import APPROVED, ORDINARY, PENDING
 from iam.services.base import WORKER, Actor, World, transaction
 from iam.services.locks import only_one
@@ -75,6 +75,16 @@ class Clockwork:
                 continue
             self._begin(grant_id, shown)
         return len(due)
+
+    def counts(self) -> dict[str, int]:
+        """For the metrics: what waits, runs, and is overdue."""
+        overdue = AccessRequest.review_due_at <= self._world.now()
+        counted = {
+            "requests_open": select(func.count(AccessRequest.id)).where(AccessRequest.state == PENDING),
+            "grants_active": select(func.count(Grant.id)).where(Grant.state == ACTIVE),
+            "reviews_overdue": select(func.count(AccessRequest.id)).where(overdue, AccessRequest.reviewed_at.is_(None)),
+        }
+        return {name: db.session.scalar(query) or 0 for name, query in counted.items()}
 
     def _begin(self, grant_id: str, shown: Shown) -> None:
         with transaction():
