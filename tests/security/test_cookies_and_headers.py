@@ -154,7 +154,7 @@ class TestHeaders:
     def test_of_our_own_mistakes_which_tell_nothing(self, house: Product, monkeypatch: pytest.MonkeyPatch) -> None:
         browser = house.logged_in("erin")
         browser.client.application.config["PROPAGATE_EXCEPTIONS"] = False
-        monkeypatch.setattr("iam.services.access.Access.holdings", _fail)
+        monkeypatch.setattr("iam.services.holdings.Holdings.of", _fail)
         answer = browser.get("/")
         assert answer.status_code == 500
         check(answer)

@@ -22,7 +22,7 @@ def rule(verbs: str, resources: str, group: str = "") -> PolicyRule:
 
 BRINGS: dict[Risk, list[PolicyRule]] = {
     Risk.ESCALATE: [rule("escalate", "roles", RBAC), rule("get escalate", "clusterroles", RBAC)],
-    Risk.BIND: [rule("bind", "roles", RBAC), rule("create bind", "rolebindings clusterroles", RBAC)],
+    Risk.BIND: [rule("bind", "roles", RBAC), rule("create", "rolebindings", RBAC), rule("patch", "clusterrolebindings", RBAC)],
     Risk.IMPERSONATE: [
         rule("impersonate", "users"), rule("impersonate", "groups"), rule("impersonate", "serviceaccounts"),
         rule("impersonate", "uids", "authentication.k8s.io"),
@@ -37,7 +37,7 @@ BRINGS: dict[Risk, list[PolicyRule]] = {
         rule("update", "mutatingadmissionpolicies", ADMISSION), rule("update", "validatingadmissionpolicies", ADMISSION),
     ],
     Risk.NODES: [rule("get", "nodes/proxy"), rule("create", "nodes/proxy"), rule("create", "persistentvolumes")],
-    Risk.SECRETS: [rule("get", "secrets"), rule("list", "pods secrets"), rule("watch", "secrets")],
+    Risk.SECRETS: [rule("get", "secrets"), rule("list", "pods secrets"), rule("watch", "secrets"), rule("patch", "secrets")],
     Risk.TOKENS: [rule("create", "serviceaccounts/token")],
     Risk.EXEC: [
         rule("create", "pods/exec"), rule("get", "pods/exec"), rule("create", "pods/attach"), rule("create", "pods/portforward"),
@@ -58,7 +58,7 @@ HARMLESS: dict[Risk, list[PolicyRule]] = {
         rule("escalate", "rolebindings", RBAC),
     ],
     Risk.BIND: [
-        rule("create update", "rolebindings clusterrolebindings", RBAC), rule("bind", "roles", "apps"),
+        rule("get delete", "rolebindings clusterrolebindings", RBAC), rule("bind", "roles", "apps"),
         rule("create", "bindings pods/binding"),
     ],
     Risk.IMPERSONATE: [
@@ -79,7 +79,7 @@ HARMLESS: dict[Risk, list[PolicyRule]] = {
         rule("get", "nodes", "metrics.k8s.io"), rule("create", "persistentvolumes", "apps"),
     ],
     Risk.SECRETS: [
-        rule("create update delete", "secrets"), rule(READ, "configmaps"), rule(READ, "secrets", "external-secrets.io"),
+        rule("create delete", "secrets"), rule(READ, "configmaps"), rule(READ, "secrets", "external-secrets.io"),
         rule(READ, "secrets/status"),
     ],
     Risk.TOKENS: [
@@ -171,7 +171,7 @@ def user_facing(name: str) -> list[PolicyRule]:
     [
         ("view", ()),
         ("edit", (Risk.IMPERSONATE, Risk.SECRETS, Risk.TOKENS, Risk.EXEC, Risk.WORKLOADS)),
-        ("admin", (Risk.IMPERSONATE, Risk.SECRETS, Risk.TOKENS, Risk.EXEC, Risk.WORKLOADS)),
+        ("admin", (Risk.BIND, Risk.IMPERSONATE, Risk.SECRETS, Risk.TOKENS, Risk.EXEC, Risk.WORKLOADS)),
         ("cluster-admin", tuple(Risk)),
     ],
 )
