@@ -16,7 +16,7 @@ from iam.models import ApprovalRule, CatalogueEntry
 from iam.services.requests.asking import Ask
 from iam.services.requests.catalogue import NewEntry
 from iam.services.requests.rules import NewRule
-from iam.web.forms import groups_listed, listed, typed
+from iam.web.forms import groups_listed, listed, tried, typed
 from iam.web.language import translated
 from iam.web.visitors import actor, login_required
 
@@ -39,21 +39,23 @@ def index() -> str:
 @login_required
 def entry(name: str = "") -> str | AnyResponse | tuple[str, int]:
     """Write an entry."""
-    ours = services.current()
+    ours, is_sent = services.current(), request.method == "POST"
     ours.audit.require(actor(), "administrator", scope="write")
-    fields = _sent(ENTRY) if request.method == "POST" else _entry_fields(ours.catalogue.get(actor(), name)) if name else dict(ENTRY)
-    try:
-        if request.method == "POST" and typed("step") == "remove":
-            ours.catalogue.remove(actor(), name)
-            flash(_("Removed."))
+    fields = _sent(ENTRY) if is_sent else _entry_fields(ours.catalogue.get(actor(), name)) if name else dict(ENTRY)
+    error, field, status = "", "", 200
+    if is_sent:
+        removes = typed("step") == "remove"
+        error, field, status = tried(
+            lambda: ours.catalogue.remove(actor(), name) if removes else ours.catalogue.save(actor(), _entry(fields), name=name)
+        )
+        if not error:
+            flash(_("Removed.") if removes else _("Saved."))
             return redirect(url_for("catalogue.index"))
-        if request.method == "POST":
-            ours.catalogue.save(actor(), _entry(fields), name=name)
-            flash(_("Saved."))
-            return redirect(url_for("catalogue.index"))
-    except Problem as problem:
-        return _entry_page(name, fields, translated(problem), problem.field or ""), problem.status
-    return _entry_page(name, fields)
+    page = render_template(
+        "catalogue/entry.html", name=name, fields=fields, error=error, field=field, groups=ours.access.known_groups(actor()),
+        clusters=ours.clusters.list(actor()),
+    )
+    return page, status
 
 
 @pages.get("/rules")
@@ -68,21 +70,18 @@ def rules() -> str:
 @login_required
 def rule(name: str = "") -> str | AnyResponse | tuple[str, int]:
     """Write a rule."""
-    ours = services.current()
+    ours, is_sent = services.current(), request.method == "POST"
     ours.audit.require(actor(), "administrator", scope="write")
-    fields = _sent(RULE) if request.method == "POST" else _rule_fields(ours.rules.get(actor(), name)) if name else dict(RULE)
+    fields = _sent(RULE) if is_sent else _rule_fields(ours.rules.get(actor(), name)) if name else dict(RULE)
     error, field, status = "", "", 200
-    try:
-        if request.method == "POST" and typed("step") == "remove":
-            ours.rules.remove(actor(), name)
-            flash(_("Removed."))
+    if is_sent:
+        removes = typed("step") == "remove"
+        error, field, status = tried(
+            lambda: ours.rules.remove(actor(), name) if removes else ours.rules.save(actor(), _rule(fields), name=name)
+        )
+        if not error:
+            flash(_("Removed.") if removes else _("Saved. Requests that wait are asked again where this changes who decides."))
             return redirect(url_for("catalogue.rules"))
-        if request.method == "POST":
-            ours.rules.save(actor(), _rule(fields), name=name)
-            flash(_("Saved. Requests that wait are asked again where this changes who decides."))
-            return redirect(url_for("catalogue.rules"))
-    except Problem as problem:
-        error, field, status = translated(problem), problem.field or "", problem.status
     page = render_template(
         "catalogue/rule.html", name=name, fields=fields, error=error, field=field, entries=_choices(),
         groups=ours.access.known_groups(actor()),
@@ -128,14 +127,6 @@ def _choices() -> list[tuple[str, str]]:
 
 def _in_words(found: Problem | Sentence) -> str:
     return translated(found)
-
-
-def _entry_page(name: str, fields: dict[str, Any], error: str = "", field: str = "") -> str:
-    ours = services.current()
-    return render_template(
-        "catalogue/entry.html", name=name, fields=fields, error=error, field=field, groups=ours.access.known_groups(actor()),
-        clusters=ours.clusters.list(actor()),
-    )
 
 
 def _sent(known: dict[str, str]) -> dict[str, Any]:

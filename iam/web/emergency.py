@@ -14,7 +14,7 @@ from iam.errors import Problem
 from iam.models import EmergencyDoor
 from iam.services.requests.doors import NewDoor
 from iam.services.requests.emergency import Opening
-from iam.web.forms import groups_listed, listed, typed
+from iam.web.forms import groups_listed, listed, tried, typed
 from iam.web.language import translated
 from iam.web.visitors import actor, login_required
 
@@ -82,22 +82,19 @@ def doors() -> str:
 @login_required
 def door(name: str = "") -> str | AnyResponse | tuple[str, int]:
     """Write a door."""
-    ours = services.current()
+    ours, is_sent = services.current(), request.method == "POST"
     ours.audit.require(actor(), "administrator", scope="write")
-    sent = {known: typed(known) for known in DOOR}
-    fields: dict[str, Any] = sent if request.method == "POST" else _fields(ours.doors.get(actor(), name)) if name else dict(DOOR)
+    sent: dict[str, Any] = {known: typed(known) for known in DOOR}
+    fields = sent if is_sent else _fields(ours.doors.get(actor(), name)) if name else dict(DOOR)
     error, field, status = "", "", 200
-    try:
-        if request.method == "POST" and typed("step") == "remove":
-            ours.doors.remove(actor(), name)
-            flash(_("Removed."))
+    if is_sent:
+        removes = typed("step") == "remove"
+        error, field, status = tried(
+            lambda: ours.doors.remove(actor(), name) if removes else ours.doors.save(actor(), _door(fields), name=name)
+        )
+        if not error:
+            flash(_("Removed.") if removes else _("Saved."))
             return redirect(url_for("emergency.doors"))
-        if request.method == "POST":
-            ours.doors.save(actor(), _door(fields), name=name)
-            flash(_("Saved."))
-            return redirect(url_for("emergency.doors"))
-    except Problem as problem:
-        error, field, status = translated(problem), problem.field or "", problem.status
     page = render_template(
         "emergency/door.html", name=name, fields=fields, error=error, field=field, groups=ours.access.known_groups(actor()),
         clusters=ours.clusters.list(actor()),

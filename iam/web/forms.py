@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 
 from flask import request
 
 from iam.approval import times
+from iam.errors import Problem
+from iam.web.language import translated
 
 
 def listed(text: str | None) -> tuple[str, ...]:
@@ -28,3 +31,12 @@ def starting(text: str | None, zone: str | None) -> datetime | None:
 def typed(name: str) -> str:
     """A field of the form that was sent."""
     return request.form.get(name, "")
+
+
+def tried(action: Callable[[], object]) -> tuple[str, str, int]:
+    """(what went wrong, at which field, the status) of doing it; an empty first part when it went well."""
+    try:
+        action()
+    except Problem as problem:
+        return translated(problem), problem.field or "", problem.status
+    return "", "", 200

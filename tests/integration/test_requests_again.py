@@ -50,6 +50,14 @@ class TestNoLongerOffered:
         assert led.request(other).round == 1
 
 
+    def test_somebody_who_is_shut_out_is_granted_nothing(self, led: Scene) -> None:
+        asked = led.ask("erin", "shop")
+        led.shut_out("erin")
+        with pytest.raises(Conflict):
+            led.yes("lee", asked)
+        assert led.grant(asked) is None
+
+
 class TestOtherRule:
     def test_one_that_decides_on_a_part_of_it_closes_it(self, led: Scene) -> None:
         asked = led.ask("erin", "shop", "till")
@@ -103,6 +111,42 @@ class TestStages:
         assert scene.decisions(asked) == []
         scene.yes("lee", asked)
         scene.yes("max", asked)
+        assert scene.request(asked).state == "approved"
+
+
+    def test_an_approver_who_is_shut_out_leaves_their_need_to_others(self, scene: Scene) -> None:
+        scene.rule("1 of local:leads and 1 of local:security")
+        asked = scene.ask("erin", "shop")
+        scene.yes("lee", asked)
+        scene.shut_out("lee")
+        scene.yes("sam", asked)
+        assert scene.inbox("lou") == [asked]
+        scene.yes("lou", asked)
+        assert scene.request(asked).state == "approved"
+
+    def test_an_approver_who_is_let_in_again_does_not_lock_the_others_out(self, scene: Scene) -> None:
+        scene.rule("1 of local:leads\n1 of local:security")
+        asked = scene.ask("erin", "shop")
+        scene.yes("lee", asked)
+        scene.shut_out("lee")
+        scene.yes("sam", asked)
+        scene.let_in("lee")
+        scene.clockwork()
+        for one in [who for who in ("lou", "sue") if asked in scene.inbox(who)]:
+            scene.yes(one, asked)
+        assert scene.request(asked).state == "approved"
+
+    def test_nobody_is_taken_for_a_need_so_that_the_rest_cannot_be_met(self, scene: Scene) -> None:
+        for one in ("lee", "lou", "sam", "sue"):
+            scene.shut_out(one)
+        for one, groups in {"max": ("leads", "platform"), "sid": ("security", "platform"), "pat": ("leads",)}.items():
+            scene.remember(one, *groups)
+        scene.rule("1 of local:leads and 1 of local:security\n1 of local:platform")
+        asked = scene.ask("erin", "shop")
+        with pytest.raises(Conflict):
+            scene.yes("max", asked)
+        for one in ("sid", "pat", "max"):
+            scene.yes(one, asked)
         assert scene.request(asked).state == "approved"
 
 
@@ -196,6 +240,18 @@ class TestClockGoesBack:
         assert led.bound() == {}
         assert led.granted(asked).gone_at
         assert led.told("grant.gone", to="erin")
+
+
+    def test_a_rule_that_is_changed_then_is_followed(self, led: Scene) -> None:
+        led.rule("1 of local:administrators", "other", namespaces=("elsewhere",))
+        asked = led.ask("erin", "shop")
+        led.product.clock.forward(minutes=1)
+        led.rule("1 of local:leads", "other", namespaces=("elsewhere",), change=True)
+        led.clockwork()
+        led.product.clock.forward(hours=-1)
+        led.rule("1 of local:security", change=True)
+        led.clockwork()
+        assert led.inbox("sam") == [asked]
 
 
 class TestStrangeTexts:

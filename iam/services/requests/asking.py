@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import joinedload
 
 from iam.approval import scopes, stages, texts, times
@@ -260,6 +260,7 @@ class Requests:
         """What a grant gives already is extended, not given a second time."""
         running = db.session.scalars(select(Grant).where(
             Grant.person_id == person.id, Grant.cluster_id == part.cluster.id, Grant.state != ENDED,
+            or_(Grant.ends_at.is_(None), Grant.ends_at > self._world.now()),
             Grant.role_kind == part.entry.role_kind, Grant.role_name == part.entry.role_name,
         )).all()
         if ask.extends:

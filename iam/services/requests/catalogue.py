@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 
 from iam.approval import scopes, texts, times
 from iam.approval.scopes import WHOLE_CLUSTER
-from iam.errors import Conflict, Invalid, NotFound
+from iam.errors import Invalid, NotFound
 from iam.kube import names
 from iam.models import ApprovalRule, CatalogueEntry, Cluster, Person, db
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.memberships import groups_now
+from iam.services.requests.written import write
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +82,7 @@ class Catalogue:
         values = self._checked(command)
         with transaction():
             entry = self.named(name) if name else CatalogueEntry(name=names.object_name(command.name.strip()))
-            for field, value in values.items():
-                setattr(entry, field, value)
-            entry.changed_at, entry.changed_by = self._world.now(), actor.name
-            db.session.add(entry)
-            try:
-                db.session.flush()
-            except IntegrityError:
-                raise Conflict("The catalogue has an entry %(name)s already.", name=command.name, field="name") from None
-            self._audit.record(actor, Event.CATALOGUE_CHANGED, target, **values)
+            write(self._audit, actor, self._world.now(), Event.CATALOGUE_CHANGED, entry, values)
         return entry
 
     def remove(self, actor: Actor, name: str) -> None:

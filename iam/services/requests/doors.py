@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 
 from iam.approval import scopes, texts, times
-from iam.errors import Conflict, Invalid, NotFound
+from iam.errors import Invalid, NotFound
 from iam.kube import names
 from iam.models import EmergencyDoor, db
 from iam.services.audit import Audit, Event, Target
@@ -19,6 +18,7 @@ from iam.services.clusters import Clusters
 from iam.services.requests.approvers import Approvers
 from iam.services.requests.catalogue import check_groups, check_role
 from iam.services.requests.humans import human_of
+from iam.services.requests.written import write
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +66,7 @@ class Doors:
         values = self._checked(command)
         with transaction():
             door = self._named(name) if name else EmergencyDoor(name=names.object_name(command.name.strip()))
-            for field, value in values.items():
-                setattr(door, field, value)
-            door.changed_at, door.changed_by = self._world.now(), actor.name
-            db.session.add(door)
-            try:
-                db.session.flush()
-            except IntegrityError:
-                raise Conflict("There is an emergency door %(name)s already.", name=command.name, field="name") from None
-            self._audit.record(actor, Event.EMERGENCY_CHANGED, target, **values)
+            write(self._audit, actor, self._world.now(), Event.EMERGENCY_CHANGED, door, values)
         return door
 
     def remove(self, actor: Actor, name: str) -> None:

@@ -76,7 +76,7 @@ class Emergencies:
     def open(self, actor: Actor, opening: Opening) -> AccessRequest:
         """Take the role now; of a sealed door, ask the second person. Raises Forbidden, Invalid, Unauthenticated, NotFound, Conflict."""
         door = self._opened_by(actor, opening.door)
-        seen_at = door.changed_at
+        leads_to = _leads_to(door)
         reason = texts.paragraphs(opening.reason, texts.MAX_REASON, field="reason")
         if not reason:
             raise Invalid("Say why: it is read by everybody who is told, and by whoever reviews it.", field="reason")
@@ -94,7 +94,7 @@ class Emergencies:
         with transaction():
             person = self._person(actor)
             door = self._opened_by(actor, opening.door)
-            if door.changed_at != seen_at:
+            if _leads_to(door) != leads_to:
                 raise Conflict("This door was changed a moment ago. Look at it once more.")
             self._refuse_unreviewed(person)
             request = AccessRequest(
@@ -256,7 +256,9 @@ class Emergencies:
 
     def _require_unchanged(self, request: AccessRequest) -> None:
         """What the second person opens is what the first one asked for. Raises Conflict."""
-        if request.door is None or request.cluster is None or request.door.changed_at > request.created_at:
+        asked = (request.role_kind, request.role_name, request.namespaces)
+        door = request.door
+        if door is None or request.cluster is None or _leads_to(door)[:3] != asked or request.cluster_name not in door.clusters:
             raise Conflict("This door was changed since it was asked for. Let it be asked anew.")
         try:
             shown = self._roles.shown(request.cluster, request.role_kind, request.role_name, request.namespaces)
@@ -294,3 +296,8 @@ class Emergencies:
 
     def _is_in(self, person: Person, groups: Sequence[str]) -> bool:
         return bool(groups_now(self._world, person).intersection(groups))
+
+
+def _leads_to(door: EmergencyDoor) -> tuple[object, ...]:
+    """What somebody takes who opens it."""
+    return door.role_kind, door.role_name, door.namespaces, door.clusters

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select, update
-from sqlalchemy.exc import IntegrityError
 
 from iam.approval import scopes, stages, texts, times
 from iam.approval.scopes import WHOLE_CLUSTER
 from iam.approval.stages import Need
-from iam.errors import Conflict, Invalid, NotFound
+from iam.errors import Invalid, NotFound
 from iam.kube import names
 from iam.models import ApprovalRule, CatalogueEntry, Cluster, db
 from iam.services.audit import Audit, Event, Target
@@ -20,6 +19,7 @@ from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.requests.approvers import Approvers
 from iam.services.requests.catalogue import Catalogue, check_groups
 from iam.services.requests.humans import human_of
+from iam.services.requests.written import write
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +104,11 @@ class Rules:
         values = self._checked(command)
         with transaction():
             rule = self._named(name) if name else ApprovalRule(name=names.object_name(command.name.strip()))
-            for key, value in values.items():
-                setattr(rule, key, value)
             if not name or command.position is not None:
-                rule.position = self._make_room(rule, command.position)
+                values["position"] = self._make_room(rule, command.position)
             author = self._approvers.load(actor.person_id) if actor.person_id else None
-            rule.changed_at, rule.changed_by = self._world.now(), actor.name
             rule.changed_by_human = human_of(self._world, author) if author else ""
-            db.session.add(rule)
-            try:
-                db.session.flush()
-            except IntegrityError:
-                raise Conflict("There is a rule %(name)s already.", name=command.name, field="name") from None
-            self._audit.record(actor, Event.RULE_CHANGED, target, position=rule.position, entry=command.entry, **_shown(values))
+            write(self._audit, actor, self._world.now(), Event.RULE_CHANGED, rule, values)
         return rule
 
     def remove(self, actor: Actor, name: str) -> None:
@@ -206,7 +198,3 @@ def _why_not(rule: ApprovalRule, question: Question) -> str:
     if not question.is_harmless:
         return "dangerous"
     return "own" if question.asker & {rule.changed_by_human, rule.changed_by} else ""
-
-
-def _shown(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != "entry_id"}

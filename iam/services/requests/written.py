@@ -1,0 +1,30 @@
+"""What administrators write down by name, as entries, rules and doors are: saved, signed with who and when, recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from iam.errors import Conflict
+from iam.models import ApprovalRule, CatalogueEntry, EmergencyDoor, db
+from iam.services.audit import Audit, Event, Target
+from iam.services.base import Actor
+
+
+def write(
+    audit: Audit, actor: Actor, now: datetime, what: Event, row: CatalogueEntry | ApprovalRule | EmergencyDoor, values: Mapping[str, Any]
+) -> None:
+    """Inside the caller's transaction. Raises Conflict where the name is taken."""
+    for field, value in values.items():
+        setattr(row, field, value)
+    row.changed_at, row.changed_by = now, actor.name
+    db.session.add(row)
+    try:
+        db.session.flush()
+    except IntegrityError:
+        raise Conflict("The name %(name)s is taken already.", name=row.name, field="name") from None
+    told = {key: value for key, value in values.items() if key != "entry_id"}
+    audit.record(actor, what, Target(what.partition(".")[0], row.name), **told)
