@@ -41,6 +41,7 @@ class OfferOut(BaseModel):
     clusters: list[str]
     namespaces: list[str]
     longest: str
+    risks: list[str]
 
 
 class OffersOut(BaseModel):
@@ -80,6 +81,14 @@ class DecisionOut(BaseModel):
     stage: int
     round: int
     comment: str
+    at: datetime
+
+
+class CommentOut(BaseModel):
+    """A word."""
+
+    by: str
+    text: str
     at: datetime
 
 
@@ -133,6 +142,8 @@ class RequestOut(BaseModel):
     outcome: str
     digest: str = Field(description="An approval carries it: it stands for all that was shown.")
     decisions: list[DecisionOut]
+    comments: list[CommentOut]
+    extends: str
     grant: GrantOut | None
     review_due_at: datetime | None
     verdict: str

@@ -24,6 +24,7 @@ from iam.api.request_shapes import (
     ReviewIn,
     VerdictIn,
 )
+from iam.api.rule_shapes import DoorOut, DoorsOut
 from iam.api.shapes import Done
 from iam.api.spec import actor, answers, load_actor, spec
 from iam.approval import times
@@ -154,6 +155,20 @@ def openings() -> RequestsOut:
     return RequestsOut(items=[_row(one) for one in services.current().emergencies.openings(actor())])
 
 
+@routes.get("/emergency/offers")
+@spec.validate(resp=answers(HTTP_200=DoorsOut), tags=["break-glass"])
+def door_offers() -> DoorsOut:
+    """The doors that I am named for."""
+    return DoorsOut(items=[DoorOut(**rows.door(one)) for one in services.current().emergencies.open_to(actor())])
+
+
+@routes.get("/emergency/<request_id>")
+@spec.validate(resp=answers(HTTP_200=RequestOut), tags=["break-glass"])
+def opening(request_id: str) -> RequestOut:
+    """One opening."""
+    return RequestOut(**_row(services.current().emergencies.get(actor(), request_id)))
+
+
 @routes.post("/emergency")
 @spec.validate(resp=answers(HTTP_201=RequestOut), tags=["break-glass"])
 def open_door(json: OpeningIn) -> tuple[RequestOut, int]:
@@ -181,9 +196,13 @@ def as_ask(body: AskIn) -> Ask:
     """The wish behind a body. Raises Invalid."""
     if body.starts_at and body.starts_at.tzinfo is None:
         raise Invalid("Write the moment with an offset: 2026-01-31T09:30+01:00.", field="starts_at")
+    try:
+        starts_at = body.starts_at.astimezone(UTC) if body.starts_at else None
+    except OverflowError:
+        raise Invalid("This moment is too far away.", field="starts_at") from None
     return Ask(
         body.entry, tuple(body.clusters), tuple(body.namespaces), times.seconds_of(body.duration, field="duration"),
-        body.starts_at.astimezone(UTC) if body.starts_at else None, body.reason, body.ticket, body.extends,
+        starts_at, body.reason, body.ticket, body.extends,
     )
 
 

@@ -55,8 +55,9 @@ class EntryIn(Input):
 
 
 class EntryOut(EntryIn):
-    """The same, with who wrote it."""
+    """The same, with who wrote it and what is dangerous in it."""
 
+    risks: list[str] = Field(description="As the role was on the clusters when the entry was saved.")
     changed_at: datetime
     changed_by: str
 

@@ -61,12 +61,14 @@ def apply(state: State, file: Path) -> None:
 @click.option("-n", "--namespace", "namespaces", multiple=True)
 @click.option("--for", "duration", default="1h", show_default=True)
 @click.option("--ticket", default="")
+@click.option("--why", "reason", default="-", help="Where a rule wants a justification of a certain form.")
 @pass_state
 def simulate(
-    state: State, username: str, entry: str, clusters: tuple[str, ...], namespaces: tuple[str, ...], duration: str, ticket: str
+    state: State, /, username: str, entry: str, clusters: tuple[str, ...], namespaces: tuple[str, ...], *, duration: str, ticket: str,
+    reason: str,
 ) -> None:
     """Who would decide if USERNAME asked for ENTRY now?"""
-    ask = Ask(entry, clusters, namespaces, times.seconds_of(duration, field="--for"), reason="-", ticket=ticket)
+    ask = Ask(entry, clusters, namespaces, times.seconds_of(duration, field="--for"), reason=reason, ticket=ticket)
     with state.services() as (ours, actor):
         found = []
         for cluster, namespace, tried, outcome in ours.requests.simulate(actor, username, ask):

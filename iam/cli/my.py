@@ -20,17 +20,27 @@ class Remote:
     """The API of one server."""
 
     def __init__(self, server: str, token: str) -> None:
-        parts = urlsplit(server)
+        try:
+            parts = urlsplit(server)
+        except ValueError:
+            raise Invalid("This is no address.", field="--server") from None
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
             raise Invalid("The server begins with https://, or is on this machine: a token travels with every call.", field="--server")
+        if not token.strip().isascii():
+            raise Invalid("This is no token.", field="--token-file")
         self._base = server.rstrip("/") + "/api/v1"
-        self._headers = {"Authorization": f"Bearer {token.strip()}", "Accept": "application/json"}
+        self._token = token.strip()
+
+    def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """As ``auth``, so that no entry of a .netrc takes the token's place."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
 
     def __call__(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Raises Problem with the server's own words."""
         try:
             answer = requests.request(
-                method, self._base + path, json=body, headers=self._headers, timeout=_TIMEOUT, allow_redirects=False
+                method, self._base + path, json=body, auth=self._sign, timeout=_TIMEOUT, allow_redirects=False
             )
             found = answer.json()
         except requests.RequestException as error:
@@ -94,6 +104,29 @@ def list_mine(remote: Remote) -> None:
 @my.command()
 @click.argument("request_id")
 @pass_remote
+def show(remote: Remote, request_id: str) -> None:
+    """One request, with what was said to it."""
+    found = remote("GET", f"/requests/{quote(request_id, safe='')}")
+    _show([found], "", *_WHOLE)
+    for said in found["decisions"]:
+        click.echo(f"{said['approver']}: {said['verdict']} {said['comment']}".rstrip())
+    for said in found["comments"]:
+        click.echo(f"{said['by']}: {said['text']}")
+
+
+@my.command()
+@click.argument("request_id")
+@click.argument("text")
+@pass_remote
+def comment(remote: Remote, request_id: str, text: str) -> None:
+    """Say something about a request."""
+    remote("POST", f"/requests/{quote(request_id, safe='')}/comments", {"text": text})
+    click.echo("Said.")
+
+
+@my.command()
+@click.argument("request_id")
+@pass_remote
 def cancel(remote: Remote, request_id: str) -> None:
     """Take a request of mine back."""
     _show([remote("POST", f"/requests/{quote(request_id, safe='')}/cancel", {})], "", *_REQUEST)
@@ -133,7 +166,7 @@ def approve(remote: Remote, request_id: str, duration: str | None, namespaces: t
     path = f"/requests/{quote(request_id, safe='')}"
     found = remote("GET", path)
     if not yes:
-        _show([found], "", "requester", *_REQUEST, "reason", "risks")
+        _show([found], "", *_WHOLE)
         click.confirm("Approve it?", abort=True)
     body = {
         "verdict": "approve", "digest": found["digest"], "comment": comment, "duration": duration, "namespaces": list(namespaces) or None,
@@ -153,6 +186,7 @@ def deny(remote: Remote, request_id: str, comment: str) -> None:
 
 
 _REQUEST = ("id", "title", "cluster", "namespaces", "duration", "state")
+_WHOLE = ("requester", "title", "role", "cluster", "namespaces", "duration", "starts_at", "reason", "ticket", "risks", "state")
 _GRANT = ("id", "role", "cluster", "namespaces", "state", "ends_at", "applied_at")
 
 

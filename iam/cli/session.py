@@ -62,7 +62,7 @@ class State:
                 table.add_column(column, overflow="fold")
             for row in rows:
                 table.add_row(*(_text(value) for value in row.values()))
-            Console(highlight=False).print(table)
+            Console(highlight=False, markup=False, emoji=False).print(table)  # cells are what people wrote
 
     def say(self, sentence: str, **facts: Any) -> None:
         """One sentence for people, the facts for programs."""

@@ -31,6 +31,10 @@ class CatalogueEntry(Base):
     longest_seconds: Mapped[int]
     is_open: Mapped[bool] = mapped_column(default=True)
     """Whether it can be asked for now."""
+    risks: Mapped[list[str]] = mapped_column(JSON, default=list)
+    """What is dangerous in the role on any of the clusters, when the entry was saved."""
+    missing_in: Mapped[list[str]] = mapped_column(JSON, default=list)
+    """The clusters on which there was no such role then."""
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     changed_by: Mapped[str] = mapped_column(String(255))
 

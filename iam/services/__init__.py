@@ -89,7 +89,7 @@ class Services:
         people, clusters, access = People(world, audit), Clusters(world, audit), Access(world, audit)
         logins, policies, roles = Logins(world, audit, people), Policies(world, audit), Roles(clusters)
         views = Views(world, clusters, access, holdings, Snapshots(world.now))
-        notices, catalogue = Notices(world, audit), Catalogue(world, audit)
+        notices, catalogue = Notices(world, audit), Catalogue(world, audit, roles)
         rules, grants = Rules(world, audit, catalogue, approvers), Grants(world, audit, notices)
         progress = Progress(world, audit, approvers, grants, notices)
         standings = Standings(world, catalogue, rules, approvers)

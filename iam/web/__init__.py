@@ -29,7 +29,7 @@ from iam.web import (
     status,
 )
 from iam.web.language import chosen_locale
-from iam.web.pages import about_page, ago, exact, harden, request_tabs
+from iam.web.pages import about_page, address_of, ago, exact, harden, request_tabs
 from iam.web.visitors import load_actor, name_request, refuse_nul, take_large_policies
 
 BLUEPRINTS = (
@@ -47,7 +47,7 @@ def attach(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters["to_yaml"] = manifest_yaml.dump
     # macros see globals, not the context of the page
-    app.jinja_env.globals.update(ago=ago, exact=exact, span=times.words, request_tabs=request_tabs)
+    app.jinja_env.globals.update(ago=ago, exact=exact, span=times.words, request_tabs=request_tabs, address_of=address_of)
     app.before_request(name_request)
     app.before_request(load_actor)
     app.before_request(take_large_policies)

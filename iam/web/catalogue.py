@@ -156,7 +156,7 @@ def _rule(fields: dict[str, Any]) -> NewRule:
         name=fields["name"], stages=fields["stages"], entry=fields["entry"], clusters=listed(fields["clusters"]),
         namespaces=(*listed(fields["namespaces"]), *whole), longest=fields["longest"], lapses=fields["lapses"],
         reason_pattern=fields["reason_pattern"], ticket_pattern=fields["ticket_pattern"],
-        position=int(position) if position.isascii() and position.isdigit() and len(position) < 6 else None,
+        position=(int(position) if position.isascii() and position.isdigit() and len(position) < 6 else 0) if position else None,
     )
 
 

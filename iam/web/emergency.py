@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from iam import services
 from iam.approval import times
-from iam.errors import Problem
+from iam.errors import Invalid, Problem
 from iam.models import EmergencyDoor
 from iam.services.requests.doors import NewDoor
 from iam.services.requests.emergency import Opening
@@ -62,9 +62,11 @@ def act(request_id: str) -> str | AnyResponse | tuple[str, int]:
         elif step == "cancel":
             ours.requests.cancel(actor(), request_id)
             flash(_("Taken back."))
-        else:
+        elif step == "review":
             ours.emergencies.review(actor(), request_id, typed("verdict"), typed("review"))
             flash(_("Reviewed."))
+        else:
+            raise Invalid("There is nothing to do.")
     except Problem as problem:
         return _page(request_id, translated(problem), problem.field or ""), problem.status
     return redirect(url_for("emergency.show", request_id=request_id))
@@ -114,12 +116,10 @@ def _page(request_id: str, error: str = "", field: str = "") -> str:
     ours = services.current()
     found = ours.emergencies.get(actor(), request_id)
     grant = ours.grants.of_request(found.id)
-    may_unseal = found.state == "pending" and found.person_id != actor().person_id and any(
-        one.id == found.door_id for one in ours.emergencies.open_to(actor())
-    )
+    may_unseal = any(one.id == found.id for one in ours.emergencies.to_unseal(actor()))
     return render_template(
         "emergency/show.html", it=found, grant=grant, error=error, field=field, may_review=ours.emergencies.may_review(actor(), found),
-        may_unseal=may_unseal, may_revoke=bool(grant and grant.state != "ended" and ours.grants.may_revoke(actor(), grant)),
+        typed=typed, may_unseal=may_unseal, may_revoke=bool(grant and grant.state != "ended" and ours.grants.may_revoke(actor(), grant)),
     )
 
 

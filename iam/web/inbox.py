@@ -14,6 +14,7 @@ from iam.services.requests.deciding import Verdict, alike
 from iam.services.requests.shown import digest
 from iam.web.forms import typed
 from iam.web.language import translated
+from iam.web.pages import address_of
 from iam.web.visitors import actor, login_required
 
 pages = Blueprint("inbox", __name__)
@@ -38,8 +39,10 @@ def decide() -> str | AnyResponse | tuple[str, int]:
         return _page(translated(problem)), problem.status
     wrong = {str(found): found for _id, found in results if found}
     done = sum(found is None for _id, found in results)
-    if done:
-        flash(_("%(count)s answered.", count=done))
+    if not done:
+        first = next(iter(wrong.values()))
+        return _page(translated(first)), first.status
+    flash(_("%(count)s answered.", count=done))
     for found in wrong.values():
         flash(translated(found), "danger")
     return redirect(url_for("inbox.index"))
@@ -59,7 +62,7 @@ def give_back(grant_id: str) -> AnyResponse:
     """I need it no more."""
     grant = services.current().grants.give_back(actor(), grant_id)
     flash(_("Given back. It is gone in a moment."))
-    return redirect(url_for("requests.show", request_id=grant.request_id))
+    return redirect(address_of(grant.request))
 
 
 @pages.post("/grants/<grant_id>/revoke")
@@ -68,7 +71,7 @@ def revoke(grant_id: str) -> AnyResponse:
     """Take it away."""
     grant = services.current().grants.revoke(actor(), grant_id, typed("reason"))
     flash(_("Revoked. It is gone in a moment."))
-    return redirect(url_for("requests.show", request_id=grant.request_id))
+    return redirect(address_of(grant.request))
 
 
 def _page(error: str = "") -> str:
@@ -77,6 +80,6 @@ def _page(error: str = "") -> str:
     kinds = Counter(map(alike, found.requests))
     return render_template(
         "requests/inbox.html", found=found, error=error, digest=digest, reviews=ours.emergencies.to_review(actor()),
-        sealed=[one for one in ours.emergencies.openings(actor()) if one.state == "pending" and one.person_id != actor().person_id],
+        sealed=ours.emergencies.to_unseal(actor()), comment=typed("comment"), chosen=request.form.getlist("chosen"),
         alike_ones={one.id for one in found.requests if kinds[alike(one)] > 1},
     )

@@ -7,7 +7,7 @@ from flask_babel import gettext as _
 from werkzeug.wrappers import Response as AnyResponse
 
 from iam import services
-from iam.errors import Problem
+from iam.errors import Problem, Unavailable
 from iam.services.telling.notices import ALWAYS, Told
 from iam.services.telling.webhooks import NewWebhook
 from iam.web.forms import typed
@@ -58,7 +58,7 @@ def change_webhook(name: str) -> AnyResponse:
     try:
         ours.webhooks.test(actor(), name)
         flash(_("It answered as it should."))
-    except Problem as problem:
+    except Unavailable as problem:
         flash(translated(problem), "danger")
     return redirect(url_for("notifications.index"))
 
@@ -68,6 +68,12 @@ def _page(error: str = "", field: str = "", secret: str = "") -> str:
     return render_template(
         "notifications/index.html", error=error, field=field, secret=secret, events=list(Told), always=ALWAYS,
         muted=ours.notices.muted(actor()), webhooks=ours.webhooks.listed(actor()) if watches else (),
-        sent=ours.outbox.latest(actor()) if watches else (), watches=watches, typed=typed, chosen=request.form.getlist("events"),
+        sent=ours.outbox.latest(actor()) if watches else (), watches=watches, typed=_nothing if secret else typed,
+        chosen=request.form.getlist("events"),
         mails=bool(ours.world.settings.mail.host), email=ours.people.get(actor(), actor().person_id).email,
     )
+
+
+def _nothing(_name: str) -> str:
+    """What a form shows after it was taken: an address that is a secret is not repeated."""
+    return ""

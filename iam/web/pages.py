@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from flask import Response, g, request
+from flask import Response, g, request, url_for
 from flask_babel import format_timedelta, get_locale
 from flask_babel import gettext as _
 
 from iam import __version__, services
+from iam.models import AccessRequest
+from iam.models.request import EMERGENCY
 from iam.services.requests.deciding import MANY
 from iam.settings import Role
 from iam.settings.directories import LdapSettings, OidcSettings
@@ -69,6 +71,11 @@ def request_tabs() -> list[tuple[str, str]]:
     if actor.has("administrator", "auditor"):
         tabs += [("catalogue.index", _("Catalogue")), ("catalogue.rules", _("Rules"))]
     return tabs
+
+
+def address_of(it: AccessRequest) -> str:
+    """The page of a request, or of an opening of break-glass."""
+    return url_for("emergency.show" if it.kind == EMERGENCY else "requests.show", request_id=it.id)
 
 
 def waiting() -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -12,12 +13,13 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as AnyResponse
 
 from iam import services
-from iam.approval import times
+from iam.approval import stages, times
 from iam.approval.scopes import WHOLE_CLUSTER
 from iam.errors import Problem
 from iam.kube.role_words import allowances
 from iam.models import AccessRequest
-from iam.services.requests.asking import Ask
+from iam.services.explorer import LOOKING
+from iam.services.requests.asking import OVERLAP, Ask, Part
 from iam.services.requests.cases import covers
 from iam.services.requests.deciding import Verdict
 from iam.services.requests.shown import Shown, digest
@@ -27,8 +29,6 @@ from iam.web.visitors import actor, login_required
 
 pages = Blueprint("requests", __name__, url_prefix="/requests")
 FIELDS = ("entry", "namespaces", "whole", "how_long", "starts", "zone", "reason", "ticket", "extends")
-OVERLAP = timedelta(minutes=1)
-"""An extension begins so long before the end of what it extends: no moment without access lies between."""
 
 
 @pages.get("")
@@ -56,18 +56,21 @@ def new() -> str | AnyResponse | tuple[str, int]:
             return redirect(url_for("requests.index"))
         if request.method == "POST":
             ask = _ask(fields)
-            if typed("step") == "send":
+            parts = ours.requests.preview(actor(), ask)
+            if typed("step") == "send" and typed("seen") != _seal(fields, parts):
+                error, status = _("This is not what you were shown before. Look at it, and ask for it then."), 409
+            elif typed("step") == "send":
                 made = ours.requests.submit(actor(), ask, draft=draft)
                 waits = any(one.state == "pending" for one in made)
                 flash(_("Asked. You are told when there is an answer.") if waits else _("Granted. It is there in a moment."))
                 return redirect(url_for("requests.show", request_id=made[0].id) if len(made) == 1 else url_for("requests.index"))
-            parts = ours.requests.preview(actor(), ask)
     except Problem as problem:
-        error, field, status = translated(problem), problem.field or "", problem.status
+        error, field, status, parts = translated(problem), problem.field or "", problem.status, None
     offered = ours.requests.offered(actor())
     entry = next(((one, clusters) for one, clusters in offered if one.name == fields["entry"]), None)
     page = render_template(
         "requests/new.html", offered=offered, entry=entry, fields=fields, error=error, field=field, parts=parts, draft=draft,
+        seal=_seal(fields, parts) if parts else "",
         WHOLE_CLUSTER=WHOLE_CLUSTER, allowances=allowances, held=ours.holdings.of(ours.people.get(actor(), actor().person_id)),
     )
     return (page, status) if error else page
@@ -120,7 +123,9 @@ def _page(found: AccessRequest, error: str = "", field: str = "") -> str:
         "requests/show.html", it=found, error=error, field=field, decides=decides, shown=shown, gain=gain, unread=unread, grant=grant,
         digest=digest(found, found.rules_digest), changed=bool(shown and shown.digest != found.rules_digest), past=ours.cases.past(found),
         overlapping=ours.cases.overlapping(found), besides=ours.cases.open_besides(found), needs=ours.decisions.open_needs(found),
-        allowances=allowances, covers=covers, WHOLE_CLUSTER=WHOLE_CLUSTER,
+        allowances=allowances, covers=covers, stages=stages.parse(found.stages) if found.stages else (), typed=typed,
+        chosen=request.form.getlist("namespaces"), looks=actor().has(*LOOKING), extended=ours.grants.extended_by(found),
+        knows=decides or found.person_id == actor().person_id or actor().has(*LOOKING),
         may_revoke=bool(grant and grant.state != "ended" and ours.grants.may_revoke(actor(), grant)),
     )
 
@@ -144,6 +149,12 @@ def _verdict(step: str) -> Verdict:
         step, typed("digest"), typed("comment"), seconds=times.seconds_of(asked, field="how_long") if asked and step == "approve" else None,
         namespaces=chosen if typed("narrows") else None,
     )
+
+
+def _seal(fields: dict[str, Any], parts: list[Part]) -> str:
+    """Carried from what was shown to what is sent: the form, who would decide, and what the role allows."""
+    shown = [[part.cluster.name, part.namespaces, part.rule.stages, part.shown.digest] for part in parts]
+    return hashlib.sha256(json.dumps([fields, shown], sort_keys=True).encode()).hexdigest()
 
 
 def _fields(form: MultiDict[str, str]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, or_, select, update
-from sqlalchemy.orm import joinedload
 
 from iam.approval import scopes, stages, texts, times
 from iam.approval.scopes import WHOLE_CLUSTER
@@ -22,7 +21,7 @@ from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.requests.approvers import Approvers
 from iam.services.requests.catalogue import Catalogue
 from iam.services.requests.humans import human_of, names_of, subject_of
-from iam.services.requests.progress import Progress
+from iam.services.requests.progress import WITH_WORDS, Progress
 from iam.services.requests.rules import Considered, Question, Rules, require_words
 from iam.services.requests.shown import Roles, Shown
 
@@ -30,6 +29,8 @@ MAX_OPEN = 50
 """Requests that wait and grants that run, of one person."""
 MAX_CLUSTERS, MAX_SCOPES = 50, 200
 FURTHEST = timedelta(days=90)
+OVERLAP = timedelta(minutes=1)
+"""An extension begins so long before the end of what it extends: no moment without access lies between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class Requests:
         """What the actor may ask for, and in which clusters."""
         self._audit.require(actor, scope=READ)
         person = self._approvers.load(actor.person_id)
-        found = [(entry, self._catalogue.clusters_of(entry)) for entry in self._catalogue.offered(person)] if person else []
+        clusters = self._catalogue.clusters()
+        found = [(entry, self._catalogue.clusters_of(entry, clusters)) for entry in self._catalogue.offered(person)] if person else []
         return [(entry, clusters) for entry, clusters in found if clusters]
 
     def preview(self, actor: Actor, ask: Ask) -> list[Part]:
@@ -118,7 +120,7 @@ class Requests:
         """One's own requests, the latest first."""
         self._audit.require(actor, scope=READ)
         query = select(AccessRequest).where(AccessRequest.person_id == actor.person_id).order_by(AccessRequest.created_at.desc())
-        return db.session.scalars(query.options(joinedload(AccessRequest.person)).limit(most)).all()
+        return db.session.scalars(query.options(*WITH_WORDS).limit(most)).all()
 
     def as_ask(self, request: AccessRequest) -> Ask:
         """The same wish again, to begin a new request with."""
@@ -143,12 +145,17 @@ class Requests:
         if person is None:
             raise NotFound("There is no person %(name)s.", name=username, field="username")
         entry = self._catalogue.named(ask.entry)
+        if len(ask.clusters) * len(ask.namespaces) > MAX_SCOPES:
+            raise Invalid("At most %(most)s namespaces over all clusters in one request.", field="namespaces", most=MAX_SCOPES)
+        scopes.check(ask.namespaces, field="namespaces")
+        written = self._rules.all()
         found: list[tuple[str, str, list[Considered], list[Part] | Exception]] = []
         for cluster in self._clusters(entry, ask.clusters):
             for namespace in ask.namespaces or ("",):
                 one = Ask(ask.entry, (cluster.name,), (namespace,) if namespace else (), ask.seconds, ask.starts_at, ask.reason, ask.ticket)
                 shown = self._roles.shown(cluster, entry.role_kind, entry.role_name, one.namespaces)
-                tried = self._rules.considered(Question(entry, cluster, namespace, shown.is_harmless, names_of(self._world, person)))
+                question = Question(entry, cluster, namespace, shown.is_harmless, names_of(self._world, person))
+                tried = self._rules.considered(question, written)
                 try:
                     outcome: list[Part] | Exception = self._parts(person, one)
                 except (Invalid, Conflict, NotFound, Forbidden) as problem:
@@ -264,8 +271,11 @@ class Requests:
             Grant.role_kind == part.entry.role_kind, Grant.role_name == part.entry.role_name,
         )).all()
         if ask.extends:
-            if all(one.id != ask.extends for one in running):
+            old = next((one for one in running if one.id == ask.extends and one.ends_at), None)
+            if old is None or (old.namespaces and not set(part.namespaces or ["*"]) <= set(old.namespaces)):
                 raise Conflict("The grant that this should extend has ended, or was for something else. Ask anew.")
+            if old.ends_at and (ask.starts_at or self._world.now()) < old.ends_at - OVERLAP:
+                raise Invalid("An extension begins when what it extends ends.", field="starts_at")
             return
         for one in running:
             if not one.namespaces or (part.namespaces and set(part.namespaces) <= set(one.namespaces)):

@@ -10,13 +10,18 @@ from sqlalchemy import select
 
 from iam.approval import scopes, texts, times
 from iam.approval.scopes import WHOLE_CLUSTER
-from iam.errors import Invalid, NotFound
+from iam.errors import Invalid, NotFound, Unavailable
 from iam.kube import names
+from iam.kube.risks import Risk
 from iam.models import ApprovalRule, CatalogueEntry, Cluster, Person, db
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.memberships import groups_now
-from iam.services.requests.written import write
+from iam.services.requests.shown import Roles
+from iam.services.requests.written import new_name, write
+
+LOOKED_AT = 20
+"""So many clusters and namespaces are looked at when an entry is saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +45,10 @@ class NewEntry:
 class Catalogue:
     """Use cases about entries."""
 
-    def __init__(self, world: World, audit: Audit) -> None:
+    def __init__(self, world: World, audit: Audit, roles: Roles) -> None:
         self._world = world
         self._audit = audit
+        self._roles = roles
 
     def entries(self, actor: Actor) -> Sequence[CatalogueEntry]:
         """All, by title."""
@@ -70,18 +76,23 @@ class Catalogue:
         own = groups_now(self._world, person)
         return [entry for entry in self.all() if entry.is_open and (not entry.groups or own.intersection(entry.groups))]
 
-    def clusters_of(self, entry: CatalogueEntry) -> list[Cluster]:
-        """Where it can be asked for now."""
-        found = db.session.scalars(select(Cluster).order_by(Cluster.name))
+    def clusters_of(self, entry: CatalogueEntry, clusters: Sequence[Cluster] | None = None) -> list[Cluster]:
+        """Where it can be asked for now; ``clusters`` are all of them, where they were read already."""
+        found = self.clusters() if clusters is None else clusters
         return [cluster for cluster in found if scopes.covers(entry.clusters, cluster.name)]
+
+    def clusters(self) -> Sequence[Cluster]:
+        """All, by name."""
+        return db.session.scalars(select(Cluster).order_by(Cluster.name)).all()
 
     def save(self, actor: Actor, command: NewEntry, *, name: str = "") -> CatalogueEntry:
         """Add an entry, or change the one of this name. Raises Invalid, NotFound, Conflict."""
         target = Target("catalogue", name or command.name)
         self._audit.require(actor, "administrator", scope=WRITE, target=target)
         values = self._checked(command)
+        values["risks"], values["missing_in"] = self._look(values)
         with transaction():
-            entry = self.named(name) if name else CatalogueEntry(name=names.object_name(command.name.strip()))
+            entry = self.named(name) if name else CatalogueEntry(name=new_name(command.name))
             write(self._audit, actor, self._world.now(), Event.CATALOGUE_CHANGED, entry, values)
         return entry
 
@@ -94,6 +105,24 @@ class Catalogue:
                 self._audit.record(actor, Event.RULE_REMOVED, Target("rule", rule), reason="its entry is removed")
             db.session.delete(entry)
             self._audit.record(actor, Event.CATALOGUE_REMOVED, Target("catalogue", name))
+
+    def _look(self, values: dict[str, Any]) -> tuple[list[str], list[str]]:
+        """What is dangerous in the role, and where there is none; clusters that do not answer are left out."""
+        kind, name = values["role_kind"], values["role_name"]
+        namespaces = [one for one in values["namespaces"] if scopes.is_exact(one) and one != WHOLE_CLUSTER][:LOOKED_AT]
+        found: set[Risk] = set()
+        missing = []
+        for cluster in [one for one in self.clusters() if scopes.covers(values["clusters"], one.name)][:LOOKED_AT]:
+            if kind == "Role" and not namespaces:
+                break
+            label = cluster.name
+            try:
+                shown = self._roles.shown(cluster, kind, name, namespaces if kind == "Role" else ())
+            except (Unavailable, Invalid):
+                continue
+            found.update(shown.risks)
+            missing += [label] if shown.missing else []
+        return [str(risk) for risk in Risk if risk in found], missing
 
     def _checked(self, command: NewEntry) -> dict[str, Any]:
         title = texts.line(command.title, 120, field="title")

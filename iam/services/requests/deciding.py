@@ -19,7 +19,7 @@ from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.requests.approvers import Approvers
 from iam.services.requests.humans import human_of, subject_of
-from iam.services.requests.progress import Progress, already_over, target_of, told_of
+from iam.services.requests.progress import WITH_WORDS, Progress, already_over, target_of, told_of
 from iam.services.requests.shown import Roles, Shown, digest
 from iam.services.requests.standing import Standings
 from iam.services.telling.notices import Notices, Told
@@ -71,7 +71,7 @@ class Decisions:
         total = db.session.scalar(select(func.count()).select_from(AccessRequest).where(*wanted)) or 0
         pages = max(1, -(-total // PAGE))
         page = min(max(1, page), pages)
-        query = select(AccessRequest).where(*wanted).options(joinedload(AccessRequest.person), joinedload(AccessRequest.cluster))
+        query = select(AccessRequest).where(*wanted).options(*WITH_WORDS)
         query = query.order_by(AccessRequest.urgent_at, AccessRequest.id).limit(PAGE).offset((page - 1) * PAGE)
         return Inbox(db.session.scalars(query).all(), total, page, pages)
 
@@ -100,11 +100,13 @@ class Decisions:
         """Whom the current stage asks, need by need."""
         if request.state != PENDING or not request.stages:
             return []
-        stage = stages.parse(request.stages)[request.stage] if request.stage < len(stages.parse(request.stages)) else ()
+        found = stages.parse(request.stages)
+        stage = found[request.stage] if request.stage < len(found) else ()
+        out = {request.requester_human, human_of(self._world, request.person)}
+        out |= {one.approver_human for one in request.decisions if one.round == request.round}
+        asked = self._progress.references(request, stage)
         return [
-            (need, self._approvers.people(
-                self._approvers.references(need, request.person, request.cluster_id or "", request.namespaces), most=20
-            )) for need in stage
+            (need, [one for one in self._approvers.people(asked[need]) if human_of(self._world, one) not in out]) for need in stage
         ]
 
     def may_decide(self, actor: Actor, request: AccessRequest) -> bool:
@@ -273,8 +275,8 @@ class Decisions:
         )
         asked = select(Asked.request_id).where(Asked.who.in_(self._approvers.of(person)))
         return [
-            AccessRequest.state == PENDING, AccessRequest.id.in_(asked), AccessRequest.requester_human != human,
-            AccessRequest.person_id != person.id, ~answered.exists(),
+            AccessRequest.state == PENDING, AccessRequest.kind == ORDINARY, AccessRequest.id.in_(asked), ~answered.exists(),
+            AccessRequest.requester_human != human, AccessRequest.person_id != person.id,
         ]
 
     def _may_see(self, actor: Actor, request: AccessRequest) -> bool:
@@ -297,6 +299,6 @@ def alike(request: AccessRequest) -> tuple[object, ...]:
     """Equal for requests that differ only in who asks, when and why."""
     return (
         request.kind, request.entry_id, request.cluster_id, tuple(request.namespaces), request.seconds, request.stages, request.stage,
-        request.rules_digest,
+        request.rules_digest, request.starts_at, request.extends,
     )
 

@@ -10,7 +10,6 @@ from sqlalchemy import select
 
 from iam.approval import scopes, texts, times
 from iam.errors import Invalid, NotFound
-from iam.kube import names
 from iam.models import EmergencyDoor, db
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
@@ -18,7 +17,7 @@ from iam.services.clusters import Clusters
 from iam.services.requests.approvers import Approvers
 from iam.services.requests.catalogue import check_groups, check_role
 from iam.services.requests.humans import human_of
-from iam.services.requests.written import write
+from iam.services.requests.written import new_name, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Doors:
         self._audit.require(actor, "administrator", scope=WRITE, target=target)
         values = self._checked(command)
         with transaction():
-            door = self._named(name) if name else EmergencyDoor(name=names.object_name(command.name.strip()))
+            door = self._named(name) if name else EmergencyDoor(name=new_name(command.name))
             write(self._audit, actor, self._world.now(), Event.EMERGENCY_CHANGED, door, values)
         return door
 

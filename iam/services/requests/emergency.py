@@ -31,6 +31,10 @@ from iam.services.telling.notices import Notices, Told
 SEALED_FOR = timedelta(minutes=30)
 """How long a sealed door waits for the second person."""
 JUSTIFIED, QUESTIONED = "justified", "questioned"
+_WHOLE = (
+    joinedload(AccessRequest.person), joinedload(AccessRequest.door),
+    selectinload(AccessRequest.decisions).joinedload(Decision.approver),
+)
 MOST_UNREVIEWED = 5
 """Openings of one person that nobody has looked at yet."""
 
@@ -159,17 +163,25 @@ class Emergencies:
             query = query.where(or_(AccessRequest.person_id == actor.person_id, AccessRequest.door_id.in_(named)))
         waits = and_(AccessRequest.review_due_at.is_not(None), AccessRequest.reviewed_at.is_(None))
         query = query.order_by(case((waits, 0), else_=1), AccessRequest.created_at.desc()).limit(most)
-        whole = joinedload(AccessRequest.person), joinedload(AccessRequest.door), selectinload(AccessRequest.decisions)
-        return list(db.session.scalars(query.options(*whole)))
+        return list(db.session.scalars(query.options(*_WHOLE)))
 
     def concern(self, actor: Actor) -> bool:
         """Whether the actor is named on any door: worth showing them an inbox."""
         person = self._approvers.load(actor.person_id) if actor.person_id else None
         return person is not None and any(self._is_in(person, [*door.groups, *door.reviewers]) for door in self._doors.all())
 
+    def to_unseal(self, actor: Actor) -> list[AccessRequest]:
+        """What waits for the actor as the second person."""
+        self._audit.require(actor, scope=READ)
+        waiting = select(AccessRequest).where(AccessRequest.kind == EMERGENCY, AccessRequest.state == PENDING)
+        return [one for one in db.session.scalars(waiting.options(*_WHOLE)) if actor.person_id and self._is_second(actor, one)]
+
     def to_review(self, actor: Actor) -> list[AccessRequest]:
-        """What waits for the actor's review."""
-        return [one for one in self.openings(actor) if self.may_review(actor, one)]
+        """What waits for the actor's review, the oldest first."""
+        self._audit.require(actor, scope=READ)
+        waiting = select(AccessRequest).where(AccessRequest.review_due_at.is_not(None), AccessRequest.reviewed_at.is_(None))
+        waiting = waiting.options(*_WHOLE).order_by(AccessRequest.review_due_at)
+        return [one for one in db.session.scalars(waiting) if self.may_review(actor, one)]
 
     def may_review(self, actor: Actor, request: AccessRequest) -> bool:
         """Whether it waits for a review that this actor may give."""

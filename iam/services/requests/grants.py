@@ -83,7 +83,7 @@ class Grants:
     def revoke(self, actor: Actor, grant_id: str, reason: str) -> Grant:
         """Taken away by an administrator, or by somebody who approved it. Raises Forbidden, NotFound, Conflict."""
         self._audit.require(actor, scope=WRITE, target=Target("grant", grant_id))
-        words = texts.line(reason, 500, field="reason")
+        words = texts.line(reason[:2000], 2000, field="reason")[:500]
         found = db.session.get(Grant, grant_id)
         if found and not self.may_revoke(actor, found):
             self._audit.refuse(actor, "Only administrators, and who approved a grant, revoke it.", Target("grant", grant_id))
@@ -95,7 +95,9 @@ class Grants:
 
     def may_revoke(self, actor: Actor, grant: Grant) -> bool:
         """Administrators, and those who said yes to it."""
-        said_yes = select(Decision.id).where(Decision.request_id == grant.request_id, Decision.approver_id == actor.person_id)
+        said_yes = select(Decision.id).where(
+            Decision.request_id == grant.request_id, Decision.approver_id == actor.person_id, Decision.verdict == "approve"
+        )
         return actor.has("administrator") or (bool(actor.person_id) and db.session.scalar(said_yes.limit(1)) is not None)
 
     def mine(self, actor: Actor) -> Sequence[Grant]:
@@ -114,6 +116,11 @@ class Grants:
     def of_request(self, request_id: str) -> Grant | None:
         """For a service or page that has judged already."""
         return db.session.scalar(select(Grant).where(Grant.request_id == request_id))
+
+    def extended_by(self, request: AccessRequest) -> Grant | None:
+        """The grant that a request would go on from, if it is one of the same person."""
+        found = db.session.get(Grant, request.extends) if request.extends else None
+        return found if found and found.person_id == request.person_id else None
 
     def own(self, actor: Actor, grant_id: str) -> Grant:
         """One of one's own. Raises NotFound."""

@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, select, update
+from sqlalchemy.orm import joinedload, selectinload
 
 from iam.approval import stages
 from iam.approval.quorum import helpful, reachable, unmet
 from iam.approval.stages import Need, Stage
 from iam.errors import Conflict, NotFound
-from iam.models import AccessRequest, ApprovalRule, Asked, Decision, Person, db
+from iam.models import AccessRequest, ApprovalRule, Asked, Comment, Decision, Person, db
 from iam.models.request import APPROVED, CANCELLED, CLOSED, DENIED, LAPSED, PENDING
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import Actor, World
@@ -27,6 +28,13 @@ _ENDED = {
     CANCELLED: "This request was cancelled by whoever asked.", LAPSED: "This request lapsed: nobody answered in time.",
     CLOSED: "This request was closed, because what it asks for is no more.",
 }
+
+
+WITH_WORDS = (
+    joinedload(AccessRequest.person), selectinload(AccessRequest.decisions).joinedload(Decision.approver),
+    selectinload(AccessRequest.comments).joinedload(Comment.person),
+)
+"""Loads requests with all that was said to them, in as many statements as for one."""
 
 
 class Progress:

@@ -33,6 +33,7 @@ def request(one: AccessRequest, its_grant: Grant | None = None) -> Row:
         "namespaces": list(one.namespaces), "duration": times.words(one.seconds), "asked_namespaces": list(one.asked_namespaces),
         "asked_duration": times.words(one.asked_seconds), "rule": one.rule_name, "risks": list(one.risks),
         "digest": digest(one, one.rules_digest), "grant": grant(its_grant) if its_grant else None,
+        "comments": [{"by": said.person.username, "text": said.text, "at": said.at} for said in one.comments], "extends": one.extends,
         "decisions": [
             {
                 "approver": said.approver.username, "verdict": said.verdict, "stage": said.stage, "round": said.round,
@@ -58,14 +59,16 @@ def offer(one: CatalogueEntry, clusters: Sequence[Cluster]) -> Row:
     """A catalogue entry as it is offered."""
     return {
         "name": one.name, "title": one.title, "description": one.description, "role": f"{one.role_kind}/{one.role_name}",
-        "clusters": [cluster.name for cluster in clusters], "namespaces": list(one.namespaces), "longest": times.words(one.longest_seconds),
+        "clusters": [cluster.name for cluster in clusters], "namespaces": list(one.namespaces),
+        "longest": times.words(one.longest_seconds), "risks": list(one.risks),
     }
 
 
 def entry(one: CatalogueEntry) -> Row:
     """A catalogue entry as it is written."""
     plain = (
-        "name", "title", "description", "role_kind", "role_name", "clusters", "namespaces", "groups", "is_open", "changed_at", "changed_by",
+        "name", "title", "description", "role_kind", "role_name", "clusters", "namespaces", "groups", "is_open", "risks", "changed_at",
+        "changed_by",
     )
     return {name: getattr(one, name) for name in plain} | {"longest": times.words(one.longest_seconds)}
 

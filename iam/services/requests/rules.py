@@ -6,20 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 
 from iam.approval import scopes, stages, texts, times
 from iam.approval.scopes import WHOLE_CLUSTER
 from iam.approval.stages import Need
 from iam.errors import Invalid, NotFound
-from iam.kube import names
-from iam.models import ApprovalRule, CatalogueEntry, Cluster, db
+from iam.models import ApprovalRule, CatalogueEntry, Cluster, db, new_id
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.requests.approvers import Approvers
 from iam.services.requests.catalogue import Catalogue, check_groups
 from iam.services.requests.humans import human_of
-from iam.services.requests.written import write
+from iam.services.requests.written import new_name, write
+
+MOST_RULES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ class Rules:
 
     def all(self) -> Sequence[ApprovalRule]:
         """The same for a service that has judged already."""
-        return db.session.scalars(select(ApprovalRule).order_by(ApprovalRule.position, ApprovalRule.id)).all()
+        return db.session.scalars(
+            select(ApprovalRule).options(joinedload(ApprovalRule.entry)).order_by(ApprovalRule.position, ApprovalRule.id)
+        ).all()
 
     def get(self, actor: Actor, name: str) -> ApprovalRule:
         """Raises NotFound."""
@@ -103,9 +107,10 @@ class Rules:
         self._audit.require(actor, "administrator", scope=WRITE, target=target)
         values = self._checked(command)
         with transaction():
-            rule = self._named(name) if name else ApprovalRule(name=names.object_name(command.name.strip()))
+            rule = self._named(name) if name else ApprovalRule(name=new_name(command.name))
             if not name or command.position is not None:
-                values["position"] = self._make_room(rule, command.position)
+                rule.id = rule.id or new_id()
+                self._renumber(moved=rule, wanted=command.position)
             author = self._approvers.load(actor.person_id) if actor.person_id else None
             rule.changed_by_human = human_of(self._world, author) if author else ""
             write(self._audit, actor, self._world.now(), Event.RULE_CHANGED, rule, values)
@@ -116,6 +121,8 @@ class Rules:
         self._audit.require(actor, "administrator", scope=WRITE, target=Target("rule", name))
         with transaction():
             db.session.delete(self._named(name))
+            db.session.flush()
+            self._renumber()
             self._audit.record(actor, Event.RULE_REMOVED, Target("rule", name))
 
     def _named(self, name: str) -> ApprovalRule:
@@ -124,19 +131,18 @@ class Rules:
             raise NotFound("There is no rule %(name)s.", name=name)
         return rule
 
-    def _make_room(self, rule: ApprovalRule, wanted: int | None) -> int:
-        """A free position at the end, or the wanted one with what stands there moved down."""
-        last = db.session.scalar(select(func.max(ApprovalRule.position)).where(ApprovalRule.id != rule.id)) or 0
-        if wanted is None or not 1 <= wanted <= last:
-            return last + 1
-        db.session.execute(
-            update(ApprovalRule).where(ApprovalRule.position >= wanted, ApprovalRule.id != rule.id)
-            .values(position=ApprovalRule.position + 1)
-        )
-        return wanted
+    def _renumber(self, *, moved: ApprovalRule | None = None, wanted: int | None = None) -> None:
+        """Positions from 1 without gaps; the moved rule at the wanted one, or at the end."""
+        others = [rule for rule in self.all() if moved is None or rule.id != moved.id]
+        if moved is not None:
+            others.insert(len(others) if wanted is None else wanted - 1, moved)
+        for position, rule in enumerate(others, 1):
+            rule.position = position
 
     def _checked(self, command: NewRule) -> dict[str, Any]:
         found = stages.parse(command.stages)
+        if command.position is not None and not 1 <= command.position <= MOST_RULES:
+            raise Invalid("The place is a number from 1.", field="position")
         check_groups(self._world, [need.group for stage in found for need in stage if need.kind == "group"], field="stages")
         clusters = scopes.check(command.clusters, field="clusters")
         namespaces = scopes.check(command.namespaces, field="namespaces")

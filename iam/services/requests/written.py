@@ -8,10 +8,21 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
-from iam.errors import Conflict
+from iam.errors import Conflict, Invalid
+from iam.kube import names
 from iam.models import ApprovalRule, CatalogueEntry, EmergencyDoor, db
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import Actor
+
+TAKEN = {"new", "simulate", "doors", "offers"}
+"""Parts of our own addresses."""
+
+
+def new_name(name: str) -> str:
+    """A name for something new. Raises Invalid."""
+    if name.strip() in TAKEN:
+        raise Invalid("%(name)s cannot be a name here.", field="name", name=name.strip())
+    return names.object_name(name.strip())
 
 
 def write(
