@@ -104,7 +104,8 @@ class TestEnd:
         first = led.granted(given(led))
         with pytest.raises(Conflict, match="Extend"):
             given(led, hours=3)
-        given(led, hours=3, extends=first.id)
+        assert first.ends_at
+        given(led, later=first.ends_at - led.product.clock(), hours=2, extends=first.id)
         led.product.clock.forward(hours=1)
         led.round()
         assert led.bound() == {"shop/edit": ["erin"]}
