@@ -22,6 +22,8 @@ def upgrade() -> None:
     sa.Column('groups', sa.JSON(), nullable=False),
     sa.Column('longest_seconds', sa.Integer(), nullable=False),
     sa.Column('is_open', sa.Boolean(), nullable=False),
+    sa.Column('risks', sa.JSON(), nullable=False),
+    sa.Column('missing_in', sa.JSON(), nullable=False),
     sa.Column('changed_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('changed_by', sa.String(length=255), nullable=False),
     sa.CheckConstraint("role_kind IN ('Role', 'ClusterRole')", name=op.f('ck_catalogue_entries_role_kind')),
