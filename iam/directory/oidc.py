@@ -122,9 +122,9 @@ class OidcDirectory:
         more = self._provider.userinfo(str(token.get("access_token") or ""))
         if more and more.get("sub") != claims["sub"]:
             raise LoginRefused("userinfo is about somebody else")
-        if "email" in claims:  # whether it is verified is for the same source to say
-            more = {name: value for name, value in more.items() if name != "email_verified"}
-        return {**more, **claims}
+        said_by = claims if "email" in claims else more  # whether it is verified is for the same source to say
+        verified = {"email_verified": said_by["email_verified"]} if "email_verified" in said_by else {}
+        return {name: value for name, value in {**more, **claims}.items() if name != "email_verified"} | verified
 
     def _identity(self, claims: Claims) -> Identity:
         settings = self._settings

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,21 @@ PAGES: dict[str, tuple[str, str]] = {
     "explorer-paths": ("ada", "/explorer/paths?cluster=demo"),
     "policies": ("ada", "/policies"),
     "policy-new": ("ada", "/policies/new"),
+    "requests": ("erin", "/requests"),
+    "request-new": ("erin", "/requests/new"),
+    "request-to-decide": ("lee", "/requests/{request}"),
+    "inbox": ("lee", "/inbox"),
+    "grants": ("ada", "/grants"),
+    "catalogue": ("ada", "/catalogue"),
+    "catalogue-entry": ("ada", "/catalogue/run-shop"),
+    "rules": ("ada", "/rules"),
+    "rule": ("ada", "/rules/production"),
+    "rules-simulated": ("ada", "/rules/simulate?username=erin&entry=run-shop&clusters=demo&namespaces=shop"),
+    "break-glass": ("lee", "/emergency"),
+    "break-glass-review": ("aude", "/emergency/{emergency}"),
+    "emergency-doors": ("ada", "/emergency/doors"),
+    "emergency-door": ("ada", "/emergency/doors/night"),
+    "notifications": ("ada", "/notifications"),
     "audit": ("aude", "/audit"),
     "status": ("ada", "/status"),
     "account": ("ada", "/account"),
@@ -52,7 +68,40 @@ def log_in(page: Page, base: str, username: str) -> None:
     page.wait_for_url(f"{base}/")
 
 
-def take(chromium: Chromium, base: str, folder: Path, look: tuple[str, str, int, str]) -> None:
+def ask(page: Page, base: str, entry: str, namespace: str, reason: str, file: Path | None = None) -> str:
+    """From the catalogue to the request, whose id this returns; with a picture of what it comes to."""
+    page.goto(f"{base}/requests/new?entry={entry}")
+    page.check("input[name=clusters][value=demo]")
+    page.fill("#f-namespaces", namespace)
+    page.fill("#f-reason", reason)
+    page.click("button[value=preview]")
+    page.wait_for_selector("button[value=send]")
+    if file:
+        page.screenshot(path=str(file), full_page=True)
+        return ""
+    page.click("button[value=send]")
+    page.wait_for_url(re.compile("/requests/[0-9a-f]{24}$"))
+    return page.url.rpartition("/")[2]
+
+
+def furnish(chromium: Chromium, base: str) -> dict[str, str]:
+    """An engineer holds a grant and waits for another; the lead broke the glass. The ids."""
+    with chromium.page("light") as page:
+        log_in(page, base, "erin")
+        ask(page, base, "look-around", "shop-staging", "To see why the till is slow.")
+        waiting = ask(page, base, "run-shop", "shop", "The till is down since the release, nobody can pay.")
+    with chromium.page("light") as page:
+        log_in(page, base, "lee")
+        page.goto(f"{base}/emergency")
+        page.click("summary.danger-link")
+        page.fill("textarea[name=reason]", "The shop is down and nobody answers.")
+        page.fill("input[name=password]", PASSWORD)
+        page.click("button.btn-danger")
+        page.wait_for_url(re.compile("/emergency/[0-9a-f]{24}$"))
+        return {"request": waiting, "emergency": page.url.rpartition("/")[2]}
+
+
+def take(chromium: Chromium, base: str, folder: Path, look: tuple[str, str, int, str], ids: dict[str, str]) -> None:
     name_of_look, theme, width, locale = look
     for username in dict.fromkeys(who for who, _ in PAGES.values()):
         with chromium.page(theme, width=width, height=860, locale=locale) as page:  # type: ignore[arg-type]
@@ -60,10 +109,12 @@ def take(chromium: Chromium, base: str, folder: Path, look: tuple[str, str, int,
                 log_in(page, base, username)
             for name, (who, path) in PAGES.items():
                 if who == username:
-                    page.goto(base + path)
+                    page.goto(base + path.format(**ids))
                     page.screenshot(path=str(folder / f"{name}-{name_of_look}.png"), full_page=True)
             if username == "ada":
                 preview(page, base, folder / f"mapping-preview-{name_of_look}.png")
+            if username == "erin":
+                ask(page, base, "change-staging", "shop-staging", "To try the new till.", folder / f"request-preview-{name_of_look}.png")
 
 
 def preview(page: Page, base: str, file: Path) -> None:
@@ -90,8 +141,9 @@ def main() -> None:
                 for username in ("erin", "nico", "aude", "lee"):
                     with chromium.page("light") as page:
                         log_in(page, base, username)
+                ids = furnish(chromium, base)
                 for look in looks:
-                    take(chromium, base, folder, look)
+                    take(chromium, base, folder, look, ids)
         finally:
             demo.terminate()
             demo.wait(30)

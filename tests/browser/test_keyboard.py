@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fixtures.house import offer
 from fixtures.live import Live
 from fixtures.visits import Visits
 from playwright.sync_api import Page
@@ -51,16 +52,18 @@ def test_the_first_stop_skips_to_the_content(visit: Visits, live_to_look_at: Liv
     assert page.get_by_text("Skip to the content").is_visible()
     page.keyboard.press("Enter")
     assert page.url.endswith("#main")
+    assert press(page, "Tab") == "Ask for access"
+    assert press(page, "Tab") == "a grant", "the lead broke the glass"
     assert press(page, "Tab") == "Download kubeconfig"
 
 
 def test_the_tab_order_is_that_of_reading(visit: Visits, live_to_look_at: Live) -> None:
     page = visit(live_to_look_at, "ada")
     page.goto(f"{live_to_look_at.base}/people")
-    stops = [press(page, "Tab") for _ in range(13)]
+    stops = [press(page, "Tab") for _ in range(14)]
     assert stops == [
-        "Skip to the content", "kube-iam", "My access", "Clusters", "Mappings", "People", "Policies", "Explorer", "Audit", "Status",
-        "AAda Adeyemi", "Search", "Search",
+        "Skip to the content", "kube-iam", "My access", "Requests", "Clusters", "Mappings", "People", "Policies", "Explorer", "Audit",
+        "Status", "AAda Adeyemi", "Search", "Search",
     ]
     assert page.evaluate(FOCUSED)
 
@@ -97,3 +100,51 @@ def test_one_shuts_somebody_out_with_the_keyboard(visit: Visits, live: Live) -> 
     with page.expect_navigation():
         page.keyboard.press("Enter")
     assert "is shut out" in page.get_by_role("status").inner_text()
+
+
+def test_one_asks_and_decides_with_the_keyboard(visit: Visits, live: Live) -> None:
+    offer(live.product)
+    erin, lee = visit(live, "erin"), visit(live, "lee")
+    erin.goto(f"{live.base}/requests/new")
+    tab_to(erin, (erin.get_by_role("link", name="Change the staging shop").text_content() or "").strip())
+    go(erin, "Enter")
+    tab_to(erin, "Choose another")
+    press(erin, "Tab", "Space")
+    assert erin.get_by_label("Offline cluster").is_checked()
+    for field, words in (("f-namespaces", "shop-staging"), ("f-reason", "The till is down.")):
+        tab_to(erin, field)
+        erin.keyboard.type(words)
+    tab_to(erin, "Show what this comes to")
+    go(erin, "Enter")
+    tab_to(erin, "Ask for it")
+    assert erin.evaluate(FOCUSED)
+    go(erin, "Space")
+    assert erin.get_by_role("status").inner_text() == "Asked. You are told when there is an answer."
+
+    lee.goto(f"{live.base}/inbox")
+    assert press(lee, "j") == "Change the staging shop"
+    assert press(lee, "j") == press(lee, "k") == "Change the staging shop", "there is no other"
+    assert lee.evaluate(FOCUSED)
+    go(lee, "Enter")
+    tab_to(lee, "f-comment")
+    lee.keyboard.type("just looking")
+    assert press(lee, "Tab") == "Approve for less"
+    assert press(lee, "Enter", "Tab") == "f-how_long"
+    lee.keyboard.type("30m")
+    tab_to(lee, "Approve")
+    go(lee, "Enter")
+    assert lee.get_by_role("status").inner_text() == "Approved. It is there in a moment."
+    lee.goto(erin.url)
+    assert lee.get_by_text("30m", exact=False).first.is_visible()
+    tab_to(lee, "Revoke …")
+    press(lee, "Enter")
+    tab_to(lee, "f-reason")
+    lee.keyboard.type("a mistake")
+    go(lee, "Enter")
+    assert lee.get_by_role("status").inner_text() == "Revoked. It is gone in a moment."
+
+
+def go(page: Page, key: str) -> None:
+    """Press a key that leads to another page."""
+    with page.expect_navigation():
+        page.keyboard.press(key)

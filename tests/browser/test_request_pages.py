@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from fixtures.house import ask, furnish, offer, say
 from fixtures.live import Live, LiveMaker
 from fixtures.offline import events, stored
-from fixtures.visits import JAVASCRIPT, Visits, follow
-from playwright.sync_api import Locator, Page
+from fixtures.visits import JAVASCRIPT, Visits, button, complaint, fact, follow, said
+from playwright.sync_api import Page
 from rigs.chromium import axe_violations
 
-from iam.models import AccessRequest, Grant, Notice, Webhook
+from iam.models import AccessRequest, Grant, Notice, db
 
 PREVIEW, SEND = "Show what this comes to", "Ask for it"
 STAGING = ("a-staging", "b-staging")
 
 
-def button(page: Page | Locator, name: str) -> Locator:
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def said(page: Page) -> str:
-    return page.get_by_role("status").inner_text()
-
-
-def complaint(page: Page) -> str:
-    return page.locator(".note.bad[role=alert]").inner_text()
-
-
-def fact(page: Page, name: str) -> str:
-    """What stands beside a term."""
-    return page.locator("dt", has_text=name).first.locator("xpath=following-sibling::dd[1]").inner_text()
+def grave(page: Page, javascript: bool = True) -> list[str]:
+    """What keeps somebody out; axe itself needs JavaScript."""
+    return [str(one) for one in axe_violations(page)] if javascript else []
 
 
 @pytest.fixture
@@ -39,6 +30,13 @@ def office(make_live: LiveMaker) -> Live:
     live = make_live(mail={"host": "127.0.0.1", "port": 9, "security": "none"})
     offer(live.product)
     return live
+
+
+def told_of(live: Live, event: str) -> list[tuple[str, dict[str, Any]]]:
+    """Who is mailed about such an event, and what."""
+    with live.product.app.app_context():
+        found = db.session.scalars(db.select(Notice).where(Notice.event == event))
+        return [(one.person.username, one.facts) for one in found if one.person]
 
 
 def staging(live: Live, username: str = "erin", *namespaces: str, reason: str = "because") -> str:
@@ -68,8 +66,8 @@ def test_yes_to_less_is_told(visit: Visits, office: Live, javascript: bool) -> N
     assert "Half an hour will do." in erin.locator(".change.new").inner_text()
     (grant,) = stored(office.product, Grant)
     assert (grant.namespaces, grant.seconds) == (["a-staging"], 1800)
-    told = [one.facts for one in stored(office.product, Notice) if one.event == "request.approved"]
-    assert [(one["seconds"], one["namespaces"]) for one in told] == [(1800, ["a-staging"])]
+    told = told_of(office, "request.approved")
+    assert [(who, facts["seconds"], facts["namespaces"]) for who, facts in told] == [("erin", 1800, ["a-staging"])]
 
 
 @JAVASCRIPT
@@ -121,14 +119,8 @@ def test_a_word_goes_to_and_fro(visit: Visits, office: Live, javascript: bool) -
         page.get_by_label("A comment").fill(words)
         follow(button(page, "Send"))
         assert words in page.locator("main").inner_text()
-    told = [(one.person.username, one.facts["comment"]) for one in _notices(office, "request.commented")]
+    told = [(who, facts["comment"]) for who, facts in told_of(office, "request.commented")]
     assert sorted(told) == [("erin", "Which shop?"), ("lee", "The one in staging.\nBoth of them.")]
-
-
-def _notices(live: Live, event: str) -> list[Notice]:
-    with live.product.app.app_context():
-        found = [one for one in stored(live.product, Notice) if one.event == event]
-        return [one for one in found if one.person]
 
 
 @JAVASCRIPT
@@ -140,11 +132,11 @@ def test_what_is_alike_is_answered_together(visit: Visits, office: Live, javascr
     lee.goto(f"{office.base}/inbox")
     assert lee.locator("tbody tr").count() == 3
     assert lee.get_by_role("checkbox").count() == 2, "the third differs"
-    assert [str(one) for one in axe_violations(lee)] == []
+    assert grave(lee, javascript) == []
     for name in ("Erin Engel", "Nico Neumann"):
         lee.get_by_label(f"Choose the request of {name}").check()
     follow(button(lee, "Deny the chosen"))
-    assert said(lee.locator("main")) if javascript is None else "Say why not" in lee.locator("main, body").first.inner_text()
+    assert "Say why not" in lee.locator("main").inner_text()
     for name in ("Erin Engel", "Nico Neumann"):
         lee.get_by_label(f"Choose the request of {name}").check()
     follow(button(lee, "Approve the chosen"))
@@ -170,7 +162,7 @@ def test_what_was_typed_wrong_comes_back(visit: Visits, office: Live, javascript
         assert erin.get_by_label("Why").input_value() == "It is <b>down</b> & nobody pays.\n\nReally."
         assert erin.get_by_label("Ticket").input_value() == "OPS-7"
         assert erin.get_by_label("Offline cluster").is_checked()
-    assert [str(one) for one in axe_violations(erin)] == []
+    assert grave(erin, javascript) == []
     erin.get_by_label("For how long").fill("1h")
     erin.get_by_label("Why").fill("")
     follow(button(erin, PREVIEW))
@@ -196,7 +188,7 @@ def test_a_draft_waits_and_is_sent(visit: Visits, office: Live, javascript: bool
     erin.get_by_label("Offline cluster").check()
     erin.get_by_label("Namespaces").fill("a-staging")
     follow(button(erin, PREVIEW))
-    assert [str(one) for one in axe_violations(erin)] == []
+    assert grave(erin, javascript) == []
     follow(button(erin, SEND))
     erin.goto(f"{office.base}/requests")
     assert erin.get_by_role("heading", name="Drafts").count() == 0
@@ -204,7 +196,6 @@ def test_a_draft_waits_and_is_sent(visit: Visits, office: Live, javascript: bool
 
 @JAVASCRIPT
 def test_an_extension_begins_where_the_grant_ends(visit: Visits, office: Live, javascript: bool) -> None:
-    office.path("/people/{person}")
     furnished = furnish(office.product)
     erin = visit(office, "erin", javascript=javascript)
     erin.goto(f"{office.base}/requests/{furnished['granted']}")
@@ -213,10 +204,9 @@ def test_an_extension_begins_where_the_grant_ends(visit: Visits, office: Live, j
     assert erin.get_by_label("Time zone").input_value() == "UTC"
     follow(button(erin, PREVIEW))
     follow(button(erin, SEND))
-    first, second = sorted(stored(office.product, Grant), key=lambda one: one.starts_at)[-2:]
-    assert second.state == "scheduled"
-    assert first.ends_at
-    assert 0 <= (first.ends_at - second.starts_at).total_seconds() <= 120
+    (first,) = (one for one in stored(office.product, Grant) if one.id == furnished["grant"])
+    (second,) = (one for one in stored(office.product, Grant) if one.state == "scheduled")
+    assert first.ends_at - timedelta(minutes=2) <= second.starts_at <= first.ends_at
 
 
 def test_requests_are_nobody_elses_business(visit: Visits, office: Live) -> None:
@@ -236,47 +226,6 @@ def test_nobody_is_asked_about_what_is_theirs(visit: Visits, office: Live) -> No
     lee.goto(office.base + path)
     assert button(lee, "Approve").count() == 0
     assert button(lee, "Take it back").is_visible()
-
-
-@JAVASCRIPT
-def test_an_entry_and_its_rule_are_written_tried_and_removed(visit: Visits, office: Live, javascript: bool) -> None:
-    ada = visit(office, "ada", javascript=javascript)
-    ada.goto(f"{office.base}/catalogue")
-    follow(ada.get_by_role("link", name="New entry"))
-    ada.get_by_label("Name", exact=True).fill("read-all")
-    ada.get_by_label("Title").fill("Read everything")
-    ada.get_by_label("Role", exact=True).fill("admin")
-    follow(button(ada, "Save"))
-    assert "Say in which namespaces" in complaint(ada)
-    assert ada.get_by_label("Title").input_value() == "Read everything"
-    ada.get_by_label("Also in the whole cluster").check()
-    follow(button(ada, "Save"))
-    assert said(ada) == "Saved."
-    follow(ada.get_by_role("link", name="Rules"))
-    follow(ada.get_by_role("link", name="New rule"))
-    ada.get_by_label("Name", exact=True).fill("read-all")
-    ada.get_by_label("For the entry").select_option("read-all")
-    ada.get_by_label("Who decides").fill("5 of local:leads")
-    follow(button(ada, "Save"))
-    assert "Nobody could ever meet this" in complaint(ada)
-    assert ada.get_by_label("Who decides").get_attribute("aria-invalid") == "true"
-    assert ada.get_by_label("For the entry").input_value() == "read-all"
-    ada.get_by_label("Who decides").fill("1 of local:auditors")
-    ada.get_by_text("More", exact=True).click()
-    ada.get_by_label("Place").fill("1")
-    follow(button(ada, "Save"))
-    assert ada.locator("tbody tr").first.locator("td").nth(1).inner_text() == "read-all"
-    follow(ada.get_by_role("link", name="Simulate"))
-    ada.get_by_label("Who asks").fill("nico")
-    ada.get_by_label("For the entry").select_option("read-all")
-    ada.get_by_label("Clusters").fill("demo")
-    follow(button(ada, "Simulate"))
-    assert "1 of local:auditors (Aude Aubert)" in ada.locator("ol.steps").inner_text()
-    for path, name in (("/rules/read-all", "read-all"), ("/catalogue/read-all", "Read everything")):
-        ada.goto(office.base + path)
-        ada.get_by_text("Remove …").click()
-        follow(button(ada, f"Remove {name}"))
-        assert said(ada) == "Removed."
 
 
 def test_an_approver_need_hold_no_role_of_ours(visit: Visits, office: Live) -> None:
@@ -312,22 +261,7 @@ def test_mails_are_chosen(visit: Visits, office: Live, javascript: bool) -> None
     assert not page.get_by_label("A request waits for me").is_checked()
     assert page.get_by_label("My request was denied").is_checked()
     staging(office)
-    assert _notices(office, "request.waits") == []
-
-
-@pytest.mark.parametrize("address", ["https://127.0.0.1/x", "https://[::1]/x", "http://10.0.0.1/", "https://localhost/hook", "ftp://a.b/"])
-def test_a_webhook_into_our_own_network_is_refused(visit: Visits, office: Live, address: str) -> None:
-    page = visit(office, "ada")
-    page.goto(f"{office.base}/notifications")
-    page.get_by_text("New webhook").click()
-    page.get_by_label("Name", exact=True).fill("chat")
-    page.get_by_label("Address").fill(address)
-    follow(page.locator("form[action$=webhooks]").get_by_role("button", name="Save"))
-    assert complaint(page)
-    assert page.get_by_label("Address").get_attribute("aria-invalid") == "true"
-    assert page.get_by_label("Name", exact=True).input_value() == "chat"
-    assert [str(one) for one in axe_violations(page)] == []
-    assert stored(office.product, Webhook) == []
+    assert told_of(office, "request.waits") == []
 
 
 def test_what_happened_is_in_the_audit_trail(visit: Visits, office: Live) -> None:

@@ -12,8 +12,8 @@ from fixtures.house import offer
 from fixtures.live import Live, LiveMaker
 from fixtures.product import Kubectl
 from fixtures.real import RBAC, own_namespace
-from fixtures.visits import JAVASCRIPT, Visits, follow
-from playwright.sync_api import Locator, Page
+from fixtures.visits import JAVASCRIPT, Visits, button, complaint, fact, follow, kubeconfig, said
+from playwright.sync_api import Page
 
 from iam.clusters.client import ApiServer
 from iam.clusters.throwaway import ControlPlane
@@ -25,29 +25,6 @@ from iam.services.requests.rules import NewRule
 PREVIEW, SEND = "Show what this comes to", "Ask for it"
 LEDGER = "reader-of-the-ledger"
 Try = Callable[..., "CompletedProcess[str]"]
-
-
-def button(page: Page | Locator, name: str) -> Locator:
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def said(page: Page) -> str:
-    return page.get_by_role("status").inner_text()
-
-
-def complaint(page: Page) -> str:
-    return page.locator(".note.bad[role=alert]").inner_text()
-
-
-def fact(page: Page, name: str) -> str:
-    """What stands beside a term."""
-    return page.locator("dt", has_text=name).first.locator("xpath=following-sibling::dd[1]").inner_text()
-
-
-def settle(live: Live) -> None:
-    """The worker goes round until what the clock says is on the cluster, and seen there."""
-    for _ in range(3):
-        live.product.work()
 
 
 def ask(page: Page, live: Live, title: str, namespaces: str, how_long: str = "1h", reason: str = "The till is down.") -> str:
@@ -71,25 +48,18 @@ def approve(page: Page, live: Live, title: str) -> None:
     follow(button(page, "Approve"))
 
 
-def download(page: Page, live: Live) -> str:
-    page.goto(f"{live.base}/kubeconfig/demo")
-    page.get_by_label("Lifetime in minutes").fill("10")
-    with page.expect_download() as started:
-        page.get_by_role("button", name="Download kubeconfig").click()
-    return started.value.path().read_text("utf-8")
-
-
 @pytest.fixture
 def real(make_live: LiveMaker, control_plane: ControlPlane) -> Live:
-    """The house on a real cluster, with the demo's catalogue, rules and door."""
+    """The house on a real cluster, with the demo's catalogue, rules and door; what other tests have bound there is gone."""
     live = make_live(control_plane)
     offer(live.product)
+    live.product.work()
     return live
 
 
 @pytest.fixture
 def tries(kubectl: Kubectl, tmp_path: Path) -> Try:
-    return lambda kubeconfig, *arguments: kubectl(kubeconfig, *arguments, folder=tmp_path)
+    return lambda config, *arguments: kubectl(config, *arguments, folder=tmp_path)
 
 
 @pytest.fixture
@@ -120,7 +90,6 @@ def ledger_role(*resources: str) -> dict[str, object]:
 @JAVASCRIPT
 def test_from_asking_to_forbidden_again(visit: Visits, real: Live, tries: Try, javascript: bool) -> None:
     erin, lee, ada = (visit(real, who, javascript=javascript) for who in ("erin", "lee", "ada"))
-    real.product.work()
     erin.goto(f"{real.base}/requests")
     follow(erin.get_by_role("link", name="Ask for access").first)
     follow(erin.get_by_role("link", name="Run the shop"))
@@ -140,7 +109,7 @@ def test_from_asking_to_forbidden_again(visit: Visits, real: Live, tries: Try, j
     assert erin.get_by_role("heading", name="Run the shop").is_visible()
     asked = erin.url
 
-    config = download(erin, real)
+    config = kubeconfig(erin, real)
     assert "Forbidden" in tries(config, "-n", "shop", "get", "rolebindings").stderr
     assert real.product.browser().get("/inbox").status_code == 302
     ada.goto(f"{real.base}/inbox")
@@ -152,21 +121,21 @@ def test_from_asking_to_forbidden_again(visit: Visits, real: Live, tries: Try, j
     assert fact(lee, "How long") == "10m"
     follow(button(lee, "Approve"))
     assert said(lee) == "Approved. It waits for others now."
-    settle(real)
+    real.settle()
     assert "Forbidden" in tries(config, "-n", "shop", "get", "rolebindings").stderr, "one of two stages"
     approve(ada, real, "Run the shop")
     assert said(ada) == "Approved. It is there in a moment."
-    settle(real)
+    real.settle()
 
     allowed = tries(config, "-n", "shop", "get", "rolebindings")
     assert allowed.returncode == 0, allowed.stderr
     erin.goto(asked)
     assert erin.get_by_text("on the cluster", exact=True).is_visible()
     real.product.clock.forward(minutes=9)
-    settle(real)
+    real.settle()
     assert tries(config, "-n", "shop", "get", "rolebindings").returncode == 0, "not yet"
     real.product.clock.forward(minutes=2)
-    settle(real)
+    real.settle()
     assert "Forbidden" in tries(config, "-n", "shop", "get", "rolebindings").stderr
     assert tries(config, "-n", "shop", "get", "pods").returncode == 0, "what the group holds stays"
     erin.goto(asked)
@@ -180,15 +149,15 @@ def test_from_asking_to_forbidden_again(visit: Visits, real: Live, tries: Try, j
 def test_what_is_given_back_is_gone(visit: Visits, real: Live, tries: Try, javascript: bool) -> None:
     erin, lee = (visit(real, who, javascript=javascript) for who in ("erin", "lee"))
     ask(erin, real, "Change the staging shop", "shop-staging")
-    config = download(erin, real)
+    config = kubeconfig(erin, real)
     approve(lee, real, "Change the staging shop")
-    settle(real)
+    real.settle()
     assert tries(config, "-n", "shop-staging", "create", "configmap", "by-erin").returncode == 0
     assert tries(config, "-n", "shop-staging", "delete", "configmap", "by-erin").returncode == 0
     erin.goto(f"{real.base}/requests")
     follow(button(erin, "Give back"))
     assert said(erin) == "Given back. It is gone in a moment."
-    settle(real)
+    real.settle()
     assert "Forbidden" in tries(config, "-n", "shop-staging", "get", "configmaps").stderr
     erin.reload()
     assert "given back" in erin.locator("main").inner_text()
@@ -199,8 +168,8 @@ def test_what_is_revoked_is_gone(visit: Visits, real: Live, tries: Try, javascri
     erin, ada = (visit(real, who, javascript=javascript) for who in ("erin", "ada"))
     asked = ask(erin, real, "Look around", "shop-staging")
     assert said(erin) == "Granted. It is there in a moment.", "nothing in it is dangerous, so nobody is asked"
-    config = download(erin, real)
-    settle(real)
+    config = kubeconfig(erin, real)
+    real.settle()
     assert tries(config, "-n", "shop-staging", "get", "pods").returncode == 0
     ada.goto(f"{real.base}/grants")
     follow(ada.locator("tr", has_text="Erin Engel").get_by_role("link", name="Look around"))
@@ -208,7 +177,7 @@ def test_what_is_revoked_is_gone(visit: Visits, real: Live, tries: Try, javascri
     ada.locator("form[action$=revoke]").get_by_label("Why").fill("She has left the team.")
     follow(button(ada, "Revoke now"))
     assert said(ada) == "Revoked. It is gone in a moment."
-    settle(real)
+    real.settle()
     assert "Forbidden" in tries(config, "-n", "shop-staging", "get", "pods").stderr
     erin.goto(asked)
     assert "revoked (ada)" in erin.locator("main").inner_text()
@@ -233,8 +202,8 @@ def test_a_role_that_changed_is_asked_about_again(
     assert "round 2" in ada.locator(".note.warn").inner_text()
     assert button(ada, "Approve").count() == 0, "the lead comes first again"
     assert "before it changed; counts no more" in ada.locator("main").inner_text()
-    settle(real)
-    config = download(erin, real)
+    real.settle()
+    config = kubeconfig(erin, real)
     assert "Forbidden" in tries(config, "-n", ledger, "get", "pods").stderr
     lee.goto(f"{real.base}/inbox")
     follow(lee.get_by_role("link", name="Read the ledger"))
@@ -242,7 +211,7 @@ def test_a_role_that_changed_is_asked_about_again(
     assert fact(lee, "Dangerous in it") == "reads Secrets"
     follow(button(lee, "Approve"))
     approve(ada, real, "Read the ledger")
-    settle(real)
+    real.settle()
     assert tries(config, "-n", ledger, "get", "secrets").returncode == 0
 
 

@@ -118,9 +118,9 @@ def check(answer: TestResponse) -> None:
 
 class TestHeaders:
     @pytest.mark.parametrize("route", [route for route in PAGES if route.method == "GET"], ids=str)
-    def test_of_every_page(self, house_to_look_at: Product, route: object) -> None:
+    def test_of_every_page(self, house_to_look_at: Product, furniture: dict[str, str], route: object) -> None:
         product = house_to_look_at
-        path = str(getattr(route, "path", "")).format(person=person_id(product, "erin"), mapping=mapping_id(product))
+        path = str(getattr(route, "path", "")).format(person=person_id(product, "erin"), mapping=mapping_id(product), **furniture)
         for who in ("ada", "erin"):
             answer = product.logged_in(who).get(path)
             check(answer)

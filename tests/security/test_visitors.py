@@ -28,8 +28,8 @@ ELSEWHERE = [
 
 
 def path_of(route: Route, product: Product) -> str:
-    found = {"person": person_id(product, "erin"), "mapping": mapping_id(product), "token": "0" * 24, "session": "0" * 24}
-    return re.sub(r"\{(\w+)\}", lambda match: found[match.group(1)], route.path)
+    found = {"person": person_id(product, "erin"), "mapping": mapping_id(product)}
+    return re.sub(r"\{([\w ]+)\}", lambda match: found.get(match.group(1), "0" * 24), route.path)
 
 
 def where(answer: TestResponse) -> str:

@@ -274,7 +274,7 @@ class Requests:
             old = next((one for one in running if one.id == ask.extends and one.ends_at), None)
             if old is None or (old.namespaces and not set(part.namespaces or ["*"]) <= set(old.namespaces)):
                 raise Conflict("The grant that this should extend has ended, or was for something else. Ask anew.")
-            if old.ends_at and (ask.starts_at or self._world.now()) < old.ends_at - OVERLAP:
+            if old.ends_at and (ask.starts_at or self._world.now()) < old.ends_at - 2 * OVERLAP:  # a form has no seconds
                 raise Invalid("An extension begins when what it extends ends.", field="starts_at")
             return
         for one in running:

@@ -11,7 +11,7 @@ from functools import partial
 from sqlalchemy import func, select
 
 from iam import log
-from iam.errors import Conflict, Unavailable
+from iam.errors import Conflict, Invalid, Unavailable
 from iam.models import AccessRequest, ApprovalRule, CatalogueEntry, Grant, Person, db
 from iam.models.grant import ACTIVE, GONE
 from iam.models.request import APPROVED, ORDINARY, PENDING
@@ -69,7 +69,7 @@ class Clockwork:
             cluster_id, name = grant.cluster_id, grant.cluster_name
             try:
                 shown = self._roles.shown(grant.cluster, grant.role_kind, grant.role_name, grant.namespaces)
-            except Unavailable as problem:
+            except (Unavailable, Invalid) as problem:
                 away.add(cluster_id)
                 _log.warning("grants wait for their cluster", cluster=name, error=str(problem))
                 continue
@@ -143,7 +143,7 @@ class Clockwork:
         request_id = request.id
         try:
             shown = self._shown(request)
-        except Unavailable:
+        except (Unavailable, Invalid):
             return False
         if shown is not None:
             self._with(request_id, lambda _actor, found: self._again(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.orm import joinedload, selectinload
 
 from iam.approval import texts, times
@@ -74,7 +74,7 @@ class Emergencies:
     def open_to(self, actor: Actor) -> list[EmergencyDoor]:
         """The doors that the actor is named for."""
         self._audit.require(actor, scope=READ)
-        person = self._approvers.load(actor.person_id) if actor.person_id else None
+        person = self._somebody(actor)
         return [door for door in self._doors.all() if person and self._is_in(person, door.groups)]
 
     def open(self, actor: Actor, opening: Opening) -> AccessRequest:
@@ -92,7 +92,7 @@ class Emergencies:
         try:
             shown = self._roles.require(cluster, door.role_kind, door.role_name, door.namespaces)
             risks, rules_digest = [str(risk) for risk in shown.risks], shown.digest
-        except Unavailable:  # it may be what the emergency is about; the binding comes when the cluster does
+        except (Unavailable, Invalid):  # it may be what the emergency is about; the binding comes when the cluster does
             risks, rules_digest = [], ""
         now = self._world.now()
         with transaction():
@@ -125,14 +125,15 @@ class Emergencies:
             raise Conflict("This door is no more.")
         self._opened_by(actor, request.door.name)
         self._logins.confirm(actor, password)
-        if not self._is_second(actor, request):
+        if not self._is_second(self._person(actor), request):
             self._audit.refuse(actor, "Somebody else of those named for this door has to open it too.", target_of(request))
         self._require_unchanged(request)
         with transaction():
             request = self._progress.take_in_time(request_id)
             person = self._person(actor)
-            if request.door is None or not self._is_second(actor, request):
+            if request.door is None or not self._is_second(person, request):
                 raise Forbidden("Somebody else of those named for this door has to open it too.")
+            self._refuse_unreviewed(request.person)
             db.session.add(Decision(
                 request_id=request.id, requester_subject=request.requester_subject, requester_human=request.requester_human,
                 approver_id=person.id, approver_subject=subject_of(person), approver_human=human_of(self._world, person),
@@ -156,7 +157,7 @@ class Emergencies:
     def openings(self, actor: Actor, most: int = 100) -> list[AccessRequest]:
         """Those that the actor may see, with those that wait for a review first, then the latest."""
         self._audit.require(actor, scope=READ)
-        person = self._approvers.load(actor.person_id) if actor.person_id else None
+        person = self._somebody(actor)
         named = [door.id for door in self._doors.all() if person and self._is_in(person, [*door.groups, *door.reviewers, *door.tell])]
         query = select(AccessRequest).where(AccessRequest.kind == EMERGENCY)
         if not actor.has(*LOOKING):
@@ -167,27 +168,35 @@ class Emergencies:
 
     def concern(self, actor: Actor) -> bool:
         """Whether the actor is named on any door: worth showing them an inbox."""
-        person = self._approvers.load(actor.person_id) if actor.person_id else None
+        person = self._somebody(actor)
         return person is not None and any(self._is_in(person, [*door.groups, *door.reviewers]) for door in self._doors.all())
 
     def to_unseal(self, actor: Actor) -> list[AccessRequest]:
         """What waits for the actor as the second person."""
         self._audit.require(actor, scope=READ)
         waiting = select(AccessRequest).where(AccessRequest.kind == EMERGENCY, AccessRequest.state == PENDING)
-        return [one for one in db.session.scalars(waiting.options(*_WHOLE)) if actor.person_id and self._is_second(actor, one)]
+        person = self._somebody(actor)
+        found = db.session.scalars(waiting.options(*_WHOLE)).all()
+        return [one for one in found if person and not person.is_disabled and self._is_second(person, one)]
 
     def to_review(self, actor: Actor) -> list[AccessRequest]:
         """What waits for the actor's review, the oldest first."""
         self._audit.require(actor, scope=READ)
         waiting = select(AccessRequest).where(AccessRequest.review_due_at.is_not(None), AccessRequest.reviewed_at.is_(None))
         waiting = waiting.options(*_WHOLE).order_by(AccessRequest.review_due_at)
-        return [one for one in db.session.scalars(waiting) if self.may_review(actor, one)]
+        person, found = self._somebody(actor), db.session.scalars(waiting).all()
+        return [one for one in found if self._may_review(actor, person, one)]
 
     def may_review(self, actor: Actor, request: AccessRequest) -> bool:
         """Whether it waits for a review that this actor may give."""
+        return self._may_review(actor, self._somebody(actor), request)
+
+    def _somebody(self, actor: Actor) -> Person | None:
+        return self._approvers.load(actor.person_id) if actor.person_id else None
+
+    def _may_review(self, actor: Actor, person: Person | None, request: AccessRequest) -> bool:
         if request.kind != EMERGENCY or request.state != APPROVED or request.reviewed_at:
             return False
-        person = db.session.get(Person, actor.person_id) if actor.person_id else None
         if person is None or person.is_disabled or self._took_part(person, request):
             return False
         return self._is_in(person, request.door.reviewers) if request.door else actor.has("administrator")
@@ -248,6 +257,7 @@ class Emergencies:
 
     def _refuse_unreviewed(self, person: Person) -> None:
         """Break-glass is no way around approvals: who opens again and again is looked at first. Raises Conflict."""
+        db.session.execute(update(Person).where(Person.id == person.id).values(entry=Person.entry))  # one opening of a person at a time
         waiting = select(func.count(AccessRequest.id)).where(
             AccessRequest.person_id == person.id, AccessRequest.review_due_at.is_not(None), AccessRequest.reviewed_at.is_(None)
         )
@@ -259,9 +269,8 @@ class Emergencies:
         people = self._approvers.people(self._approvers.of_groups(groups))
         return [person for person in people if not self._took_part(person, request)]
 
-    def _is_second(self, actor: Actor, request: AccessRequest) -> bool:
-        """Whether the actor is one of the named few, and not whoever asked."""
-        person = self._person(actor)
+    def _is_second(self, person: Person, request: AccessRequest) -> bool:
+        """Whether this is one of the named few, and not whoever asked."""
         own = {request.requester_human, human_of(self._world, request.person)}
         is_other = person.id != request.person_id and human_of(self._world, person) not in own
         return request.door is not None and self._is_in(person, request.door.groups) and is_other
@@ -270,11 +279,12 @@ class Emergencies:
         """What the second person opens is what the first one asked for. Raises Conflict."""
         asked = (request.role_kind, request.role_name, request.namespaces)
         door = request.door
-        if door is None or request.cluster is None or _leads_to(door)[:3] != asked or request.cluster_name not in door.clusters:
+        is_same = door is not None and _leads_to(door)[:3] == asked and request.cluster_name in door.clusters
+        if door is None or request.cluster is None or not is_same or request.seconds > door.longest_seconds:
             raise Conflict("This door was changed since it was asked for. Let it be asked anew.")
         try:
             shown = self._roles.shown(request.cluster, request.role_kind, request.role_name, request.namespaces)
-        except Unavailable:
+        except (Unavailable, Invalid):
             return  # as when it was asked for: it may be what the emergency is about
         if request.rules_digest and shown.digest != request.rules_digest:
             raise Conflict("The role changed since it was asked for. Let it be asked anew.")
@@ -288,14 +298,14 @@ class Emergencies:
     def _may_see(self, actor: Actor, request: AccessRequest) -> bool:
         if actor.has(*LOOKING) or (actor.person_id and request.person_id == actor.person_id):
             return True
-        person = self._approvers.load(actor.person_id) if actor.person_id else None
+        person = self._somebody(actor)
         return bool(person and request.door and self._is_in(person, [*request.door.groups, *request.door.reviewers, *request.door.tell]))
 
     def _opened_by(self, actor: Actor, name: str) -> EmergencyDoor:
         """The door, if the actor is named for it."""
         self._audit.require(actor, scope=WRITE, target=Target("emergency", name))
         door = db.session.scalar(select(EmergencyDoor).filter_by(name=name))
-        person = self._approvers.load(actor.person_id) if actor.person_id else None
+        person = self._somebody(actor)
         if door is None or person is None or person.is_disabled or not self._is_in(person, door.groups):
             self._audit.refuse(actor, "You are not named for this door.", Target("emergency", name))
         return door

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from iam.errors import Conflict, Invalid
+from iam.errors import Conflict, Invalid, Unavailable
 from iam.kube.rbac import Role, read_role
 from iam.kube.risks import Risk, is_harmless, risks
 from iam.models import AccessRequest, Cluster, db
@@ -57,7 +57,10 @@ class Roles:
         db.session.commit()  # no transaction stays open while the cluster answers
         places = list(namespaces) or [""]
         found = {place: connection.role(ref, place) for place in (places if kind == "Role" else [""])}
-        roles = {place: read_role(document) if document else None for place, document in found.items()}
+        try:
+            roles = {place: read_role(document) if document else None for place, document in found.items()}
+        except (KeyError, TypeError, AttributeError):
+            raise Unavailable("What %(name)s says of this role is not as it should be.", name=cluster.name) from None
         return Shown(roles if kind == "Role" else dict.fromkeys(places, roles[""]))
 
     def require(self, cluster: Cluster, kind: str, name: str, namespaces: Sequence[str]) -> Shown:
