@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import and_, case, func, or_, select, update
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import joinedload
 
 from iam.approval import texts, times
-from iam.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
+from iam.errors import Conflict, Forbidden, Invalid, Unavailable
 from iam.models import AccessRequest, Decision, EmergencyDoor, Person, db, new_id
 from iam.models.grant import REVOKED
 from iam.models.request import APPROVED, EMERGENCY, PENDING
 from iam.services.audit import Audit, Event, Target
-from iam.services.base import READ, WRITE, Actor, World, transaction
+from iam.services.base import WRITE, Actor, World, transaction
 from iam.services.clusters import Clusters
-from iam.services.explorer import LOOKING
 from iam.services.login import Logins
-from iam.services.memberships import groups_now
 from iam.services.requests.approvers import Approvers
 from iam.services.requests.doors import Doors
 from iam.services.requests.grants import Grants
 from iam.services.requests.humans import human_of, subject_of
+from iam.services.requests.openings import Openings
 from iam.services.requests.progress import Progress, target_of, told_of
 from iam.services.requests.shown import Roles, digest
 from iam.services.telling.notices import Notices, Told
@@ -31,10 +29,6 @@ from iam.services.telling.notices import Notices, Told
 SEALED_FOR = timedelta(minutes=30)
 """How long a sealed door waits for the second person."""
 JUSTIFIED, QUESTIONED = "justified", "questioned"
-_WHOLE = (
-    joinedload(AccessRequest.person), joinedload(AccessRequest.door),
-    selectinload(AccessRequest.decisions).joinedload(Decision.approver),
-)
 MOST_UNREVIEWED = 5
 """Openings of one person that nobody has looked at yet."""
 
@@ -53,29 +47,20 @@ class Opening:
         return f"Opening({self.door!r}, {self.cluster!r})"
 
 
-class Emergencies:
+class Emergencies(Openings):
     """Use cases of break-glass."""
 
     def __init__(
         self, world: World, audit: Audit, clusters: Clusters, doors: Doors, logins: Logins, approvers: Approvers, roles: Roles,
         progress: Progress, grants: Grants, notices: Notices,
     ) -> None:
-        self._world = world
-        self._audit = audit
+        super().__init__(world, audit, doors, approvers)
         self._clusters = clusters
-        self._doors = doors
         self._logins = logins
-        self._approvers = approvers
         self._roles = roles
         self._progress = progress
         self._grants = grants
         self._notices = notices
-
-    def open_to(self, actor: Actor) -> list[EmergencyDoor]:
-        """The doors that the actor is named for."""
-        self._audit.require(actor, scope=READ)
-        person = self._somebody(actor)
-        return [door for door in self._doors.all() if person and self._is_in(person, door.groups)]
 
     def open(self, actor: Actor, opening: Opening) -> AccessRequest:
         """Take the role now; of a sealed door, ask the second person. Raises Forbidden, Invalid, Unauthenticated, NotFound, Conflict."""
@@ -143,64 +128,6 @@ class Emergencies:
             self._take(actor, request, request.door)
         return request
 
-    def get(self, actor: Actor, request_id: str) -> AccessRequest:
-        """For who opened it, who is named, who reviews, and those who look. Raises NotFound."""
-        self._audit.require(actor, scope=READ)
-        request = db.session.scalar(
-            select(AccessRequest).where(AccessRequest.id == request_id, AccessRequest.kind == EMERGENCY)
-            .options(joinedload(AccessRequest.person), joinedload(AccessRequest.door))
-        )
-        if request is None or not self._may_see(actor, request):
-            raise NotFound("There is no such request.")
-        return request
-
-    def openings(self, actor: Actor, most: int = 100) -> list[AccessRequest]:
-        """Those that the actor may see, with those that wait for a review first, then the latest."""
-        self._audit.require(actor, scope=READ)
-        person = self._somebody(actor)
-        named = [door.id for door in self._doors.all() if person and self._is_in(person, [*door.groups, *door.reviewers, *door.tell])]
-        query = select(AccessRequest).where(AccessRequest.kind == EMERGENCY)
-        if not actor.has(*LOOKING):
-            query = query.where(or_(AccessRequest.person_id == actor.person_id, AccessRequest.door_id.in_(named)))
-        waits = and_(AccessRequest.review_due_at.is_not(None), AccessRequest.reviewed_at.is_(None))
-        query = query.order_by(case((waits, 0), else_=1), AccessRequest.created_at.desc()).limit(most)
-        return list(db.session.scalars(query.options(*_WHOLE)))
-
-    def concern(self, actor: Actor) -> bool:
-        """Whether the actor is named on any door: worth showing them an inbox."""
-        person = self._somebody(actor)
-        return person is not None and any(self._is_in(person, [*door.groups, *door.reviewers]) for door in self._doors.all())
-
-    def to_unseal(self, actor: Actor) -> list[AccessRequest]:
-        """What waits for the actor as the second person."""
-        self._audit.require(actor, scope=READ)
-        waiting = select(AccessRequest).where(AccessRequest.kind == EMERGENCY, AccessRequest.state == PENDING)
-        person = self._somebody(actor)
-        found = db.session.scalars(waiting.options(*_WHOLE)).all()
-        return [one for one in found if person and not person.is_disabled and self._is_second(person, one)]
-
-    def to_review(self, actor: Actor) -> list[AccessRequest]:
-        """What waits for the actor's review, the oldest first."""
-        self._audit.require(actor, scope=READ)
-        waiting = select(AccessRequest).where(AccessRequest.review_due_at.is_not(None), AccessRequest.reviewed_at.is_(None))
-        waiting = waiting.options(*_WHOLE).order_by(AccessRequest.review_due_at)
-        person, found = self._somebody(actor), db.session.scalars(waiting).all()
-        return [one for one in found if self._may_review(actor, person, one)]
-
-    def may_review(self, actor: Actor, request: AccessRequest) -> bool:
-        """Whether it waits for a review that this actor may give."""
-        return self._may_review(actor, self._somebody(actor), request)
-
-    def _somebody(self, actor: Actor) -> Person | None:
-        return self._approvers.load(actor.person_id) if actor.person_id else None
-
-    def _may_review(self, actor: Actor, person: Person | None, request: AccessRequest) -> bool:
-        if request.kind != EMERGENCY or request.state != APPROVED or request.reviewed_at:
-            return False
-        if person is None or person.is_disabled or self._took_part(person, request):
-            return False
-        return self._is_in(person, request.door.reviewers) if request.door else actor.has("administrator")
-
     def review(self, actor: Actor, request_id: str, verdict: str, words: str) -> AccessRequest:
         """Somebody who had no part in it says whether it was right. A doubt ends what still runs. Raises Forbidden, Invalid, Conflict."""
         self._audit.require(actor, scope=WRITE, target=Target("request", request_id))
@@ -264,17 +191,6 @@ class Emergencies:
         if (db.session.scalar(waiting) or 0) >= MOST_UNREVIEWED:
             raise Conflict("%(most)s of your openings wait for their review; somebody has to look at them first.", most=MOST_UNREVIEWED)
 
-    def _reviewers(self, request: AccessRequest) -> list[Person]:
-        groups = request.door.reviewers if request.door else self._world.settings.roles.administrator
-        people = self._approvers.people(self._approvers.of_groups(groups))
-        return [person for person in people if not self._took_part(person, request)]
-
-    def _is_second(self, person: Person, request: AccessRequest) -> bool:
-        """Whether this is one of the named few, and not whoever asked."""
-        own = {request.requester_human, human_of(self._world, request.person)}
-        is_other = person.id != request.person_id and human_of(self._world, person) not in own
-        return request.door is not None and self._is_in(person, request.door.groups) and is_other
-
     def _require_unchanged(self, request: AccessRequest) -> None:
         """What the second person opens is what the first one asked for. Raises Conflict."""
         asked = (request.role_kind, request.role_name, request.namespaces)
@@ -288,18 +204,6 @@ class Emergencies:
             return  # as when it was asked for: it may be what the emergency is about
         if request.rules_digest and shown.digest != request.rules_digest:
             raise Conflict("The role changed since it was asked for. Let it be asked anew.")
-
-    def _took_part(self, person: Person, request: AccessRequest) -> bool:
-        took = (request.person, *(decision.approver for decision in request.decisions))
-        humans = {human_of(self._world, one) for one in took} | {request.requester_human}
-        humans |= {decision.approver_human for decision in request.decisions}
-        return person.id in {one.id for one in took} or human_of(self._world, person) in humans
-
-    def _may_see(self, actor: Actor, request: AccessRequest) -> bool:
-        if actor.has(*LOOKING) or (actor.person_id and request.person_id == actor.person_id):
-            return True
-        person = self._somebody(actor)
-        return bool(person and request.door and self._is_in(person, [*request.door.groups, *request.door.reviewers, *request.door.tell]))
 
     def _opened_by(self, actor: Actor, name: str) -> EmergencyDoor:
         """The door, if the actor is named for it."""
@@ -316,8 +220,6 @@ class Emergencies:
             raise Forbidden("You are not named for this door.")
         return person
 
-    def _is_in(self, person: Person, groups: Sequence[str]) -> bool:
-        return bool(groups_now(self._world, person).intersection(groups))
 
 
 def _leads_to(door: EmergencyDoor) -> tuple[object, ...]:
