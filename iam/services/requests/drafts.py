@@ -40,7 +40,8 @@ class Drafts:
                     raise Invalid("You have twenty drafts; throw one away first.")
                 draft = Draft(person_id=actor.person_id)
                 db.session.add(draft)
-            draft.fields, draft.at = fields, self._world.now()
+            draft.fields = {name: _clean(value) for name, value in fields.items()}
+            draft.at = self._world.now()
         return draft
 
     def drop(self, actor: Actor, draft_id: str) -> None:
@@ -51,3 +52,8 @@ class Drafts:
             if draft is None:
                 raise NotFound("There is no such draft.")
             db.session.delete(draft)
+
+
+def _clean(value: Any) -> Any:
+    """Text without what no page should show, anything else as it is."""
+    return texts.paragraphs(value, len(value), field="reason") if isinstance(value, str) else value

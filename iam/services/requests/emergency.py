@@ -105,6 +105,7 @@ class Emergencies(Openings):
 
     def unseal(self, actor: Actor, request_id: str, password: str) -> AccessRequest:
         """The second of the named few opens a sealed door. Raises Forbidden, NotFound, Conflict, Unauthenticated."""
+        self._audit.require(actor, scope=WRITE, target=Target("request", request_id))
         request = self.get(actor, request_id)
         if request.door is None:
             raise Conflict("This door is no more.")

@@ -114,6 +114,7 @@ def facts_of(request: AccessRequest) -> dict[str, Any]:
     return {
         "id": request.id, "kind": request.kind, "title": request.title, "requester": request.person.username,
         "requester_name": request.person.display_name, "cluster": request.cluster_name, "role": f"{request.role_kind}/{request.role_name}",
-        "namespaces": list(request.namespaces), "seconds": request.seconds, "reason": request.reason, "ticket": request.ticket,
+        "namespaces": list(request.namespaces), "seconds": request.seconds, "asked_seconds": request.asked_seconds,
+        "asked_namespaces": list(request.asked_namespaces), "reason": request.reason, "ticket": request.ticket,
         "state": request.state, "risks": list(request.risks), "outcome": request.outcome,
     }

@@ -41,8 +41,8 @@ def lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         (_("Who"), f"{facts.get('requester_name', '')} ({facts.get('requester', '')})"),
         (_("Role"), str(facts.get("role", ""))),
         (_("Cluster"), str(facts.get("cluster", ""))),
-        (_("Where"), ", ".join(facts.get("namespaces") or [WHOLE_CLUSTER])),
-        (_("How long"), times.words(int(facts.get("seconds", 0)))),
+        (_("Where"), _less(_where(facts, "namespaces"), _where(facts, "asked_namespaces"))),
+        (_("How long"), _less(_span(facts, "seconds"), _span(facts, "asked_seconds"))),
         (_("Until"), str(facts.get("until", "")).replace("T", " ")[:16] + " UTC" if facts.get("until") else ""),
         (_("Why"), str(facts.get("reason", ""))),
         (_("Ticket"), str(facts.get("ticket", ""))),
@@ -51,6 +51,19 @@ def lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         (_("Comment"), str(facts.get("comment", "") or facts.get("why", ""))),
     ]
     return [(str(label), value) for label, value in found if value]
+
+
+def _where(facts: Mapping[str, Any], name: str) -> str:
+    return ", ".join(facts.get(name, facts.get("namespaces")) or [WHOLE_CLUSTER])
+
+
+def _span(facts: Mapping[str, Any], name: str) -> str:
+    return times.words(int(facts.get(name, facts.get("seconds", 0))))
+
+
+def _less(given: str, asked: str) -> str:
+    """What was given, and what was asked for where that was more."""
+    return given if given == asked else f"{given} ({_('asked: %(time)s', time=asked)})"
 
 
 def _safe(facts: Mapping[str, Any]) -> dict[str, str]:
