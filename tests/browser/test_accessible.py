@@ -82,7 +82,7 @@ def grave(page: Page) -> list[str]:
     return [str(violation) for violation in axe_violations(page)]
 
 
-@pytest.mark.parametrize("look", LOOKS, ids="-".join)
+@pytest.mark.parametrize("look", LOOKS[::3], ids="-".join)  # each theme and each language once: what differs is one or the other
 @pytest.mark.parametrize("place", PLACES)
 def test_nothing_keeps_anybody_out_of(rooms: Rooms, place: str, look: Look) -> None:
     page = rooms.open(look, place)

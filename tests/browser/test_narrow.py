@@ -85,8 +85,7 @@ def overhang(page: Page) -> list[str]:
     return [] if wide <= screen else [f"{wide} px of {screen}", *page.evaluate(OVERHANG)]
 
 
-@pytest.mark.parametrize("locale", ["en", "zh-CN"])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("place", "locale"), [(place, ("en", "zh-CN")[number % 2]) for number, place in enumerate(PLACES)])
 def test_it_fits_a_phone(phones: Phones, live_to_look_at: Live, place: str, locale: str) -> None:
     page = phones.open(live_to_look_at, *PLACES[place], locale)
     assert overhang(page) == []
