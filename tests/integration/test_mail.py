@@ -51,10 +51,10 @@ def product(make_product: ProductMaker, server: MailServer) -> Product:
 
 
 def remember(product: Product, name: str = "lee", **more: Any) -> None:
-    """Somebody with an address, as their directory knows them."""
+    """Somebody with an address, as a directory knows them that no worker syncs here."""
     known = {"display_name": name.title(), "email": f"{name}@example.org", **more}
     with product.app.app_context():
-        product.services.people.remember(WORKER, Identity("local", f"id-{name}", name, **known))
+        product.services.people.remember(WORKER, Identity("far", f"id-{name}", name, **known))
         db.session.commit()
 
 
