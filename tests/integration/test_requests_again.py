@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 from fixtures.asking import Scene, scene
+from fixtures.product import remember
 
 from iam.directory.base import Identity
 from iam.errors import Conflict, Problem
-from iam.models import db
-from iam.services.base import WORKER
 
 __all__ = ["scene"]
 
@@ -207,9 +206,7 @@ class TestWokenClusters:
         assert held.bound() == {"shop/edit": ["nico"]}
 
     def test_a_holder_with_a_new_name(self, held: Scene) -> None:
-        with held.open() as product:
-            product.services.people.remember(WORKER, Identity("local", "id-nico", "nicole", "Nicole", "nico@example.org"))
-            db.session.commit()
+        remember(held.product, Identity("local", "id-nico", "nicole", "Nicole", "nico@example.org"))
         held.product.work()
         assert held.bound() == {"shop/edit": ["nicole"]}
 
