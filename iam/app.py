@@ -23,6 +23,8 @@ from iam.directory.oidc import OidcDirectory
 from iam.files import folder
 from iam.kube.kubeconfig import Access
 from iam.models import Cluster, db
+from iam.notify.base import LineSink, WebhookSender
+from iam.notify.lines import FileSink, WebhookSink
 from iam.notify.mail import SmtpSender
 from iam.notify.webhook import HttpWebhookSender
 from iam.services import Services
@@ -31,6 +33,7 @@ from iam.services.base import World
 from iam.services.clusters import CA, IN_CLUSTER, NONE, OFFLINE
 from iam.services.vault import Vault
 from iam.settings import Settings
+from iam.settings.audit import Audit, FileAnchor, FileForward, Forward, SyslogForward, WebhookAnchor
 from iam.settings.directories import DirectorySettings, LdapSettings, LocalSettings
 
 MAX_REQUEST_BYTES = 1024 * 1024
@@ -91,10 +94,27 @@ def wire(settings: Settings, now: Clock) -> World:
     """The outside world, by the settings."""
     vault = Vault(key.get_secret_value() for key in settings.encryption_keys)
     directories = {known.name: directory(known, now) for known in settings.directories}
+    webhooks = HttpWebhookSender(settings.webhooks, now)
     return World(
         settings=settings, now=now, directories=directories, connect=Connections(settings, vault, now), vault=vault,
-        mail=SmtpSender(settings.mail, now), webhooks=HttpWebhookSender(settings.webhooks, now),
+        mail=SmtpSender(settings.mail, now), webhooks=webhooks, sinks=sinks(settings.audit, webhooks),
     )
+
+
+def sinks(settings: Audit, webhooks: WebhookSender) -> dict[str, LineSink]:
+    """Where the audit trail goes on to, by the settings; ConfigMaps are reached like their clusters."""
+    anchors = {f"anchor {one.name}": sink(one, webhooks, "audit.head") for one in settings.anchors if one.kind != "configmap"}
+    return anchors | {f"forward {one.name}": sink(one, webhooks, "audit.events") for one in settings.forward}
+
+
+def sink(settings: FileAnchor | WebhookAnchor | Forward, webhooks: WebhookSender, kind: str) -> LineSink:
+    """The adapter for one of them."""
+    if isinstance(settings, SyslogForward):
+        from iam.notify.syslog import SyslogSender
+        return SyslogSender(settings.host, settings.port, tls=settings.tls, ca_file=str(settings.ca_file or ""))
+    if isinstance(settings, FileAnchor | FileForward):
+        return FileSink(settings.path)
+    return WebhookSink(webhooks, settings.url, settings.secret.get_secret_value(), kind)
 
 
 def directory(settings: DirectorySettings, now: Clock) -> Directory:

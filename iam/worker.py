@@ -42,6 +42,8 @@ class Worker:
     def run(self) -> None:
         """Look for work until stopped."""
         _log.info("worker started")
+        self._start("settings", self._services.started.note)
+        self._pool.submit(self._seal_forever)
         while not self._stop.is_set():
             try:
                 self.tick()
@@ -58,6 +60,7 @@ class Worker:
             clusters = self._services.reconciler.due()
             directories = self._services.sync.due()
             destinations = self._services.outbox.due()
+            anchors, forwarders = self._services.anchoring.due(), self._services.forwarding.due()
         for name in clusters:
             self._start(f"cluster {name}", partial(self._services.reconciler.run, WORKER, name))
         self._start("ends", self._services.clockwork.end)
@@ -65,6 +68,11 @@ class Worker:
         self._start("rules", self._services.clockwork.follow_rules)
         for destination in destinations:
             self._start(f"outbox {destination}", partial(self._services.outbox.deliver, destination))
+        self._start("seal", self._services.sealer.seal)
+        for name in anchors:
+            self._start(f"anchor {name}", partial(self._services.anchoring.anchor, name))
+        for name in forwarders:
+            self._start(f"forward {name}", partial(self._services.forwarding.deliver, name))
         for name in directories:
             self._start(f"directory {name}", partial(self._services.sync.run_if_alone, WORKER, name))
         now = self._services.world.now()
@@ -74,6 +82,11 @@ class Worker:
         if now - self._followed_at >= timedelta(seconds=self._services.world.settings.abac.follow_seconds):
             self._followed_at = now
             self._start("policies", self._services.publishing.follow)
+
+    def _seal_forever(self) -> None:
+        """What was recorded is sealed within a second, however long the other work takes."""
+        while not self._stop.wait(self._services.world.settings.audit.seal_seconds):
+            self._do("seal", self._services.sealer.seal)
 
     def wait(self) -> None:
         """Until everything that was handed out is done (tests, one-off runs)."""

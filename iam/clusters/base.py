@@ -83,3 +83,6 @@ class Connection(Protocol):
 
     def roles(self) -> tuple[tuple[str, RoleRef], ...]:
         """(namespace or empty, role) of every role there is. Raises Unavailable."""
+
+    def write_config_map(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
+        """Replace the data of a ConfigMap that is there. Raises Unavailable, Refused, NotFound, Conflict."""

@@ -99,6 +99,11 @@ class LiveConnection:
         ]
         return (*sorted(cluster_roles), *sorted(local_roles))
 
+    def write_config_map(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
+        """One GET and one PUT, which fails if somebody else wrote in between."""
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/configmaps/{quote(name, safe='')}"
+        self._api.put(path, {**self._api.get(path), "data": dict(data)})
+
 
 class OfflineConnection:
     """A cluster that is not there: what would be applied is kept in a file, and shown."""
@@ -125,6 +130,10 @@ class OfflineConnection:
         """One of those that every cluster has."""
         known: list[dict[str, Any]] = json.loads(_USER_FACING_ROLES.read_text("utf-8"))
         return next((one for one in known if (one["kind"], one["metadata"]["name"]) == (role.kind, role.name)), None)
+
+    def write_config_map(self, namespace: str, name: str, data: Mapping[str, str]) -> None:  # noqa: ARG002
+        """There is nothing to write to."""
+        raise Unavailable("An offline cluster keeps no ConfigMap.")
 
     def allows(self, request: Request) -> bool:  # noqa: ARG002
         """Nothing decides there."""

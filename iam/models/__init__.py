@@ -1,6 +1,6 @@
 """What is stored. SQLAlchemy's mapped classes are the entities; there is no second set."""
 
-from iam.models.audit import AuditEvent
+from iam.models.audit import AuditBlock, AuditEvent, AuditKey, AuditOutlet
 from iam.models.base import Base, UtcDateTime, db, new_id
 from iam.models.catalogue import ApprovalRule, CatalogueEntry, EmergencyDoor
 from iam.models.cluster import Cluster, ReconcileState
@@ -16,8 +16,8 @@ from iam.models.session import ApiToken, FailedLogin, Session
 from iam.models.sync import SyncState
 
 __all__ = [
-    "AccessRequest", "ApiToken", "ApprovalRule", "Asked", "AuditEvent", "Base", "CatalogueEntry", "Cluster", "Comment",
-    "Credential", "Decision", "Draft", "EmergencyDoor", "FailedLogin", "Grant", "Group", "Heartbeat", "LocalAccount", "Mapping",
-    "Membership", "Mute", "Notice", "Person", "PolicyFile", "PolicyVersion", "ReconcileState", "Session", "SyncState",
-    "UtcDateTime", "Webhook", "db", "new_id",
+    "AccessRequest", "ApiToken", "ApprovalRule", "Asked", "AuditBlock", "AuditEvent", "AuditKey", "AuditOutlet", "Base",
+    "CatalogueEntry", "Cluster", "Comment", "Credential", "Decision", "Draft", "EmergencyDoor", "FailedLogin", "Grant", "Group",
+    "Heartbeat", "LocalAccount", "Mapping", "Membership", "Mute", "Notice", "Person", "PolicyFile", "PolicyVersion",
+    "ReconcileState", "Session", "SyncState", "UtcDateTime", "Webhook", "db", "new_id",
 ]

@@ -1,40 +1,170 @@
-"""Audit events: written in the transaction of the change they tell of, never updated."""
+"""The audit trail: events, written in the transaction of the change they tell of; the blocks that seal them; keys and positions.
+
+An event *is* its text. The columns to search by are generated from it by the database, so that they cannot say
+anything else.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Index, Integer, String
+from sqlalchemy import BigInteger, Computed, Index, Integer, String, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.types import TypeDecorator
 
+from iam.evidence.blocks import Block
+from iam.evidence.events import facts_of, moment, parsed_moment
 from iam.models.base import Base, UtcDateTime
+
+_Number = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time as the text of an event writes it; such texts sort as times do."""
+
+    impl = String(27)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """As a text."""
+        return moment(value) if value else None
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Aware UTC."""
+        return parsed_moment(value) if value else None
+
+
+class FromBody(ColumnElement[str]):
+    """One field of the text, in the words of the database."""
+
+    inherit_cache = True
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+
+
+@compiles(FromBody)
+def _in_json_path(element: FromBody, _compiler: SQLCompiler, **_more: Any) -> str:
+    return f"json_extract(body, '$.{element.field}')"
+
+
+@compiles(FromBody, "postgresql")
+def _in_json_operator(element: FromBody, _compiler: SQLCompiler, **_more: Any) -> str:
+    return f"((body)::json ->> '{element.field}'::text)"
+
+
+def _derived(field: str) -> Mapped[str]:
+    return mapped_column(Text, Computed(FromBody(field), persisted=True))
 
 
 class AuditEvent(Base):
     """Who did what, on what, from where, with which result."""
 
-    __tablename__ = "audit_events"
+    __tablename__ = "audit_trail"
+    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012  # SQLAlchemy's own; what is generated is read when it is asked for
     __table_args__ = (
-        Index("ix_audit_events_actor", "actor_name", "id"),
-        Index("ix_audit_events_actor_id", "actor_id", "id"),
-        Index("ix_audit_events_action", "action", "id"),
-        Index("ix_audit_events_target", "target_kind", "target_name", "id"),
+        Index("ix_audit_trail_actor_name", "actor_name", "id"),
+        Index("ix_audit_trail_actor_id", "actor_id", "id"),
+        Index("ix_audit_trail_action", "action", "id"),
+        Index("ix_audit_trail_target_name", "target_name", "id"),
+        Index("ix_audit_trail_person", "person", "id"),
+        Index("ix_audit_trail_case_id", "case_id", "id"),
+        Index("ix_audit_trail_cluster", "cluster", "id"),
+        Index("ix_audit_trail_result", "result", "id"),
+        Index("ix_audit_trail_at", "at", "id"),
+        Index("ix_audit_trail_request_id", "request_id", "id"),
     )
 
-    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
-    at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
-    action: Mapped[str] = mapped_column(String(64))
-    result: Mapped[str] = mapped_column(String(16))
+    id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
+    seq: Mapped[int | None] = mapped_column(_Number, unique=True)
+    """Its number in the chain, from 1 without gaps. None: not sealed yet; below zero: this service did not write it."""
+    body: Mapped[str] = mapped_column(Text)
+    """The event: see iam.evidence.events."""
+    mark: Mapped[str] = mapped_column(String(32), unique=True)
+    """Proves to the sealer that this service wrote it."""
+
+    at: Mapped[datetime] = mapped_column(Moment, Computed(FromBody("at"), persisted=True))
+    action: Mapped[str] = _derived("action")
+    result: Mapped[str] = _derived("result")
     """``done``, ``refused`` or ``failed``."""
-    actor_id: Mapped[str] = mapped_column(String(24), default="")
-    actor_name: Mapped[str] = mapped_column(String(255))
-    target_kind: Mapped[str] = mapped_column(String(32), default="")
-    target_name: Mapped[str] = mapped_column(String(255), default="")
-    cluster: Mapped[str] = mapped_column(String(63), default="", index=True)
-    address: Mapped[str] = mapped_column(String(64), default="")
-    door: Mapped[str] = mapped_column(String(16), default="")
+    reason: Mapped[str] = _derived("reason")
+    actor_name: Mapped[str] = _derived("actor_name")
+    actor_id: Mapped[str] = _derived("actor_id")
+    door: Mapped[str] = _derived("door")
     """``page``, ``api``, ``cli`` or ``worker``."""
-    request_id: Mapped[str] = mapped_column(String(64), default="", index=True)
-    reason: Mapped[str] = mapped_column(String(500), default="")
-    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    address: Mapped[str] = _derived("address")
+    request_id: Mapped[str] = _derived("request_id")
+    target_kind: Mapped[str] = _derived("target_kind")
+    target_name: Mapped[str] = _derived("target_name")
+    person: Mapped[str] = _derived("person")
+    """Whom it concerns, if that is somebody else than the target."""
+    case_id: Mapped[str] = _derived("case_id")
+    """The access request whose story it belongs to."""
+    cluster: Mapped[str] = _derived("cluster")
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What only events of this kind have."""
+        found: dict[str, Any] = facts_of(self.body)["details"]
+        return found
+
+
+class AuditBlock(Base):
+    """Events sealed together; stays when retention removes the events."""
+
+    __tablename__ = "audit_blocks"
+
+    number: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=False)
+    first_seq: Mapped[int] = mapped_column(_Number, unique=True)
+    last_seq: Mapped[int] = mapped_column(_Number, unique=True)
+    hash: Mapped[str] = mapped_column(String(64))
+    header: Mapped[str] = mapped_column(Text)
+    leaves: Mapped[str] = mapped_column(Text)
+    """The hashes of its events, hex."""
+    signature: Mapped[str] = mapped_column(String(128))
+    sealed_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    has_events: Mapped[bool] = mapped_column(default=True)
+    """False once retention has removed them."""
+
+    @property
+    def block(self) -> Block:
+        """As it is verified."""
+        return Block(self.header.encode(), bytes.fromhex(self.leaves), self.signature)
+
+
+class AuditKey(Base):
+    """A key that signs or has signed blocks; the newest signs."""
+
+    __tablename__ = "audit_keys"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
+    public: Mapped[str] = mapped_column(String(64))
+    private: Mapped[bytes | None]
+    """Sealed by the vault; forgotten when the next one takes over."""
+    introduced_by: Mapped[str] = mapped_column(String(64), default="")
+    signature: Mapped[str] = mapped_column(String(128), default="")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class AuditOutlet(Base):
+    """Somewhere outside that the trail goes on to: a forwarder or an anchor, and how far it has come."""
+
+    __tablename__ = "audit_outlets"
+
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    """``forward <name>`` or ``anchor <name>``."""
+    position: Mapped[int] = mapped_column(_Number, default=0)
+    """The last event that has arrived, or the last block that was anchored."""
+    delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    attempts: Mapped[int] = mapped_column(default=0)
+    """Failures since the last success."""
+    next_attempt_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    error: Mapped[str] = mapped_column(String(500), default="")
+    is_alarmed: Mapped[bool] = mapped_column(default=False)
+    """Whether the trail says already that it lags."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,3 +56,10 @@ class WebhookSender(Protocol):
 
     def send(self, call: Call) -> None:
         """Raises NotDelivered."""
+
+
+class LineSink(Protocol):
+    """Takes lines on, in order."""
+
+    def send(self, lines: Sequence[bytes]) -> None:
+        """All of them, as surely as the other side can say so; else raises NotDelivered. Lines have no line ends."""

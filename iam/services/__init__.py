@@ -10,6 +10,15 @@ from flask import current_app
 from iam.services.access import Access
 from iam.services.accounts import Accounts
 from iam.services.audit import Audit
+from iam.services.audit.anchoring import Anchoring
+from iam.services.audit.exporting import Exports
+from iam.services.audit.forwarding import Forwarding
+from iam.services.audit.outlets import Outlets
+from iam.services.audit.retention import Retention
+from iam.services.audit.sealing import Sealer
+from iam.services.audit.signing import SigningKeys
+from iam.services.audit.started import Started
+from iam.services.audit.verifying import Verifier
 from iam.services.base import World
 from iam.services.clusters import Clusters
 from iam.services.credentials import Credentials
@@ -53,6 +62,13 @@ class Services:
 
     world: World
     audit: Audit
+    signing_keys: SigningKeys
+    sealer: Sealer
+    verifier: Verifier
+    exports: Exports
+    anchoring: Anchoring
+    forwarding: Forwarding
+    started: Started
     people: People
     accounts: Accounts
     logins: Logins
@@ -86,6 +102,8 @@ class Services:
     def over(cls, world: World) -> Services:
         """Wire them."""
         audit, holdings, approvers = Audit(world), Holdings(world), Approvers(world)
+        keys, outlets = SigningKeys(world, audit), Outlets(world)
+        sealer = Sealer(world, audit, keys)
         people, clusters, access = People(world, audit), Clusters(world, audit), Access(world, audit)
         logins, policies, roles = Logins(world, audit, people), Policies(world, audit), Roles(clusters)
         views = Views(world, clusters, access, holdings, Snapshots(world.now))
@@ -97,10 +115,14 @@ class Services:
         emergencies = Emergencies(world, audit, clusters, doors, logins, approvers, roles, progress, grants, notices)
         outbox = Outbox(world, audit)
         return cls(
-            world=world, audit=audit, people=people, accounts=Accounts(world, audit), logins=logins,
-            tokens=Tokens(world, audit, people), clusters=clusters, access=access, holdings=holdings,
+            world=world, audit=audit, signing_keys=keys, sealer=sealer, verifier=Verifier(world, audit, keys),
+            exports=Exports(world, audit, sealer, keys), anchoring=Anchoring(world, audit, outlets),
+            forwarding=Forwarding(world, audit, sealer, outlets), started=Started(world, audit),
+            people=people, accounts=Accounts(world, audit), logins=logins, tokens=Tokens(world, audit, people),
+            clusters=clusters, access=access, holdings=holdings,
             credentials=Credentials(world, audit, holdings), reconciler=Reconciler(world, audit, clusters, holdings, grants),
-            sync=Sync(world, audit, people), heartbeats=Heartbeats(world, audit), housekeeping=Housekeeping(world, outbox),
+            sync=Sync(world, audit, people), heartbeats=Heartbeats(world, audit),
+            housekeeping=Housekeeping(world, outbox, Retention(world, audit)),
             explorer=Explorer(audit, clusters, views), policies=policies, publishing=Publishing(world, audit, policies, clusters),
             catalogue=catalogue, rules=rules, requests=Requests(world, audit, catalogue, rules, approvers, roles, progress),
             decisions=Decisions(world, audit, standings, approvers, roles, progress, notices), cases=Cases(views), grants=grants,

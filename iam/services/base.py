@@ -13,7 +13,8 @@ from sqlalchemy.exc import IntegrityError
 
 from iam.directory.base import Directory
 from iam.models import db
-from iam.notify.base import MailSender, WebhookSender
+from iam.notify.base import LineSink, MailSender, WebhookSender
+from iam.services import guard
 from iam.services.vault import Vault
 from iam.settings import Role, Settings
 
@@ -66,6 +67,8 @@ class World:
     vault: Vault
     mail: MailSender
     webhooks: WebhookSender
+    sinks: Mapping[str, LineSink]
+    """Where the audit trail goes on to: ``forward <name>``, ``anchor <name>``."""
 
 
 def key_hash(key: str) -> str:
@@ -85,7 +88,8 @@ def once_more(work: Callable[[], _T]) -> _T:
 
 @contextmanager
 def transaction() -> Iterator[None]:
-    """Commit at the end, or nothing at all."""
+    """Commit at the end, or nothing at all; a change without its audit event is nothing at all too."""
+    guard.watch(db.session)
     try:
         yield
         db.session.commit()

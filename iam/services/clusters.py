@@ -21,7 +21,20 @@ from iam.kube.bindings import RoleRef
 from iam.kube.certificates import MIN_LIFETIME, read_ca, read_ca_bundle
 from iam.kube.kubeconfig import Access, check_access, check_server
 from iam.kube.kubeconfig import read as read_kubeconfig
-from iam.models import CatalogueEntry, Cluster, EmergencyDoor, Grant, Mapping, PolicyFile, ReconcileState, Session, Webhook, db
+from iam.models import (
+    AuditKey,
+    Base,
+    CatalogueEntry,
+    Cluster,
+    EmergencyDoor,
+    Grant,
+    Mapping,
+    PolicyFile,
+    ReconcileState,
+    Session,
+    Webhook,
+    db,
+)
 from iam.models.grant import ACTIVE, ENDED
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
@@ -52,6 +65,10 @@ class Registration:
 
     def __repr__(self) -> str:
         return f"Registration({self.name!r})"
+
+_ENCRYPTED: tuple[tuple[type[Base], tuple[str, ...]], ...] = (
+    (Cluster, ("credential", "signer_ca_key")), (Webhook, ("url", "secret")), (Session, ("logout",)), (AuditKey, ("private",)),
+)  # fmt: skip
 
 
 class Clusters:
@@ -197,26 +214,20 @@ class Clusters:
     def rotate_keys(self, actor: Actor) -> int:
         """Seal every stored secret under the current key; returns how many were due."""
         self._audit.require(actor, "administrator", scope=WRITE)
-        vault = self._world.vault
-        count = 0
         with transaction():
-            for cluster in db.session.scalars(select(Cluster)):
-                for field in ("credential", "signer_ca_key"):
-                    sealed = getattr(cluster, field)
-                    if sealed and not vault.is_current(sealed):
-                        setattr(cluster, field, vault.seal(vault.open(sealed)))
-                        count += 1
-            for webhook in db.session.scalars(select(Webhook)):
-                for field in ("url", "secret"):
-                    if not vault.is_current(getattr(webhook, field)):
-                        setattr(webhook, field, vault.seal(vault.open(getattr(webhook, field))))
-                        count += 1
-            for session in db.session.scalars(select(Session).where(Session.logout.is_not(None), Session.ended_at.is_(None))):
-                if session.logout and not vault.is_current(session.logout):
-                    session.logout = vault.seal(vault.open(session.logout))
-                    count += 1
+            count = 0
+            for model, fields in _ENCRYPTED:
+                rows = db.session.scalars(select(model)).all()
+                count += sum(self._encrypt_anew(row, field) for row in rows for field in fields)
             self._audit.record(actor, Event.KEYS_ROTATED, count=count)
         return count
+
+    def _encrypt_anew(self, row: object, field: str) -> bool:
+        sealed = getattr(row, field)
+        is_due = bool(sealed) and not self._world.vault.is_current(sealed)
+        if is_due:
+            setattr(row, field, self._world.vault.seal(self._world.vault.open(sealed)))
+        return is_due
 
     def _set_signer(self, cluster: Cluster, command: Registration) -> None:
         if command.signer not in {CSR, CA, NONE}:

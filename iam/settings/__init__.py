@@ -27,6 +27,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from iam.errors import Misconfigured
+from iam.settings.audit import Audit
 from iam.settings.directories import DirectorySettings
 from iam.settings.secret_files import read_secret_files
 
@@ -201,6 +202,7 @@ class Settings(BaseSettings):
     requests: Requests = Requests()
     mail: Mail = Mail()
     webhooks: Webhooks = Webhooks()
+    audit: Audit = Audit()
     roles: RoleGroups = RoleGroups()
     directories: tuple[DirectorySettings, ...] = Field((), description="Where people log in, in the page's order.")
 
@@ -246,7 +248,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _across_sections(self) -> Self:
-        mistakes = [*self._colliding_directories(), *self._roles_of_nobody()]
+        mistakes = [*self._colliding_directories(), *self._roles_of_nobody(), *self._outlets_twice()]
         if mistakes:
             raise ValueError("\n".join(mistakes))
         return self
@@ -266,6 +268,15 @@ class Settings(BaseSettings):
                     f"{directory.username_prefix!r}, so two people could become one Kubernetes user; give one a prefix"
                 )
         return mistakes
+
+    def _outlets_twice(self) -> list[str]:
+        outlets = {"anchors": [one.name for one in self.audit.anchors], "forward": [one.name for one in self.audit.forward]}
+        return [
+            f"audit.{kind}[{position}].name: {name!r} is used twice; names are unique"
+            for kind, names in outlets.items()
+            for position, name in enumerate(names)
+            if name in names[:position]
+        ]
 
     def _roles_of_nobody(self) -> list[str]:
         known = {directory.name for directory in self.directories}

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from iam.settings import Settings
+from iam.settings.audit import ConfigMapAnchor, FileAnchor, FileForward, SyslogForward, WebhookAnchor, WebhookForward
 from iam.settings.directories import LdapSettings, LocalSettings, OidcSettings
 
 _HEAD = """\
@@ -19,6 +20,13 @@ _HEAD = """\
 _NEEDED: dict[str, Any] = {
     "secret_key": "make one with: iam config new-key", "encryption_keys": ["make one with: iam config new-key"],
     "servers": ["ldaps://ldap.example.org"], "issuer": "https://sso.example.org", "client_id": "kube-iam", "name": "corp",
+    "path": "/var/lib/kube-iam/audit.jsonl", "url": "https://siem.example.org/kube-iam", "secret": "",
+    "host": "siem.example.org", "cluster": "prod",
+}
+_TABLES: dict[str, tuple[type[BaseModel], ...]] = {
+    "directories": (LocalSettings, LdapSettings, OidcSettings),
+    "audit.anchors": (FileAnchor, WebhookAnchor, ConfigMapAnchor),
+    "audit.forward": (SyslogForward, WebhookForward, FileForward),
 }
 
 
@@ -29,16 +37,21 @@ def example() -> str:
     for name, field in Settings.model_fields.items():
         if isinstance(field.default, BaseModel):
             sections += ["", f"[{name}]", *_lines(type(field.default))]
-        elif name != "directories":
+        elif name not in _TABLES:
             plain += _line(name, field)
-    for kind in (LocalSettings, LdapSettings, OidcSettings):
-        about = (kind.__doc__ or "").strip()
-        sections += ["", f"# {about}", "# [[directories]]", *(f"# {line.removeprefix('# ')}" for line in _lines(kind))]
+    for table, kinds in _TABLES.items():
+        for kind in kinds:
+            about = (kind.__doc__ or "").strip()
+            sections += ["", f"# {about}", f"# [[{table}]]", *(f"# {line.removeprefix('# ')}" for line in _lines(kind))]
     return "\n".join([_HEAD, *plain, *sections])
 
 
 def _lines(model: type[BaseModel]) -> list[str]:
-    return [line for name, field in model.model_fields.items() for line in _line(name, field)]
+    return [line for name, field in model.model_fields.items() if not _is_table(field) for line in _line(name, field)]
+
+
+def _is_table(field: FieldInfo) -> bool:
+    return "discriminator=" in repr(field.annotation)
 
 
 def _line(name: str, field: FieldInfo) -> list[str]:

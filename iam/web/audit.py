@@ -16,8 +16,6 @@ pages = Blueprint("audit", __name__, url_prefix="/audit")
 def index() -> str:
     """Newest first, filtered, older ones by a link."""
     fields = {name: request.args.get(name, "").strip() for name in ("actor", "action", "target", "cluster", "result")}
-    before = request.args.get("before", type=int)
-    who, action, target, cluster, result = fields.values()
-    events = services.current().audit.list(actor(), Filter(who, action, target, cluster, result, before))
+    events = services.current().audit.list(actor(), Filter.asked(fields | {"before": request.args.get("before", type=int)}))
     older = events[-1].id if len(events) == PAGE else None
     return render_template("audit/index.html", events=events, fields=fields, older=older, actions=list(Event))

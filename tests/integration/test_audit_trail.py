@@ -116,14 +116,14 @@ def everything_but_the_trail(database: Path) -> dict[str, list[Any]]:
         tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {
             table: sorted(map(repr, connection.execute(f"SELECT * FROM {table}")))
-            for table in tables if table not in {"audit_events", *NOTES}
+            for table in tables if table not in {"audit_trail", *NOTES}
         }
 
 
 def break_the_trail(database: Path) -> None:
     """From now on no event can be written."""
     with sqlite3.connect(database) as connection:
-        connection.execute("CREATE TRIGGER no_more BEFORE INSERT ON audit_events BEGIN SELECT RAISE(ABORT, 'the trail is broken'); END")
+        connection.execute("CREATE TRIGGER no_more BEFORE INSERT ON audit_trail BEGIN SELECT RAISE(ABORT, 'the trail is broken'); END")
 
 
 def test_a_change_is_an_event_that_says_what_happened(desk: Desk, change: str) -> None:

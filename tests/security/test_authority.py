@@ -17,7 +17,7 @@ from iam.services.telling.webhooks import NewWebhook
 
 FURNISHED = {"requests", "inbox", "catalogue", "emergency", "notifications", "api_requests", "api_rules"}
 """Pages that say little in a house without furniture."""
-UNSTEADY = ("audit_events", "sessions", "failed_logins")
+UNSTEADY = ("audit_trail", "sessions", "failed_logins")
 """Tables that refused requests may change."""
 
 
@@ -129,22 +129,22 @@ def test_a_token_without_the_scope_is_refused(house: Product, scope: str) -> Non
     enter_all(house)
     furniture = furnish(house)
     headers = house.token("ada", *(other for other in SCOPES if other != scope))
-    before = contents(house, "audit_events", "api_tokens")
+    before = contents(house, "audit_trail", "api_tokens")
     for route in (route for route in API if route.scope == scope):
         assert call(route, house, headers, path_of(route, house, furniture=furniture)).status_code == 403, route
         assert last_refusal(house) == ("ada", "refused")
         assert events(house, limit=1)[0].reason == f"This token does not carry the scope {scope}."
-    assert contents(house, "audit_events", "api_tokens") == before
+    assert contents(house, "audit_trail", "api_tokens") == before
 
 
 @pytest.mark.parametrize("route", API, ids=str)
 def test_the_api_takes_no_cookie(house_to_look_at: Product, route: Route) -> None:
     product = house_to_look_at
     browser = product.logged_in("ada")
-    before = contents(product, "audit_events")
+    before = contents(product, "audit_trail")
     answer = browser.client.open(f"/api/v1{path_of(route, product)}", method=route.method, json=route.body or None)
     assert answer.status_code == 401
-    assert contents(product, "audit_events") == before
+    assert contents(product, "audit_trail") == before
 
 
 @pytest.mark.parametrize("path", ["/account/sessions/{session}/end", "/account/tokens/{token}/revoke"])
@@ -152,9 +152,9 @@ def test_nobody_ends_what_is_somebody_elses(house: Product, path: str) -> None:
     browsers = enter_all(house)
     house.logged_in("erin")
     theirs = path_of(Route("", path, frozenset()), house, browsers["erin"])
-    before = contents(house, "audit_events")
+    before = contents(house, "audit_trail")
     assert browsers["ada"].post(theirs).status_code == 404
-    assert contents(house, "audit_events") == before
+    assert contents(house, "audit_trail") == before
 
 
 def test_a_person_sees_only_their_own_events(house: Product) -> None:

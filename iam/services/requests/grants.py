@@ -183,7 +183,8 @@ class Grants:
                 .values(state=ENDED, ended_at=now, end_reason=EXPIRED, ended_by=actor.name).returning(Grant.id)
                 .execution_options(synchronize_session=False)
             ).all()
-            grants = db.session.scalars(select(Grant).where(Grant.id.in_(ended)).execution_options(populate_existing=True)).all()
+            whole = select(Grant).where(Grant.id.in_(ended)).options(joinedload(Grant.person))
+            grants = db.session.scalars(whole.execution_options(populate_existing=True)).all()
             for grant in grants:
                 self._audit.record(actor, Event.GRANT_ENDED, target_of(grant), reason=EXPIRED, end=EXPIRED, **told_of(grant))
             for due_id in sorted({grant.cluster_id for grant in grants if grant.cluster_id}):
@@ -240,13 +241,13 @@ class Grants:
 
 def target_of(grant: Grant) -> Target:
     """A grant in the audit trail."""
-    return Target("grant", grant.id, grant.cluster_name)
+    return Target("grant", grant.id, grant.cluster_name, person=grant.person.username, case=grant.request_id)
 
 
 def told_of(grant: Grant) -> dict[str, Any]:
     """What the audit trail keeps of a grant."""
     return {
-        "request": grant.request_id, "holder": grant.person_id, "role": f"{grant.role_kind}/{grant.role_name}",
+        "request": grant.request_id, "role": f"{grant.role_kind}/{grant.role_name}",
         "namespaces": grant.namespaces, "seconds": grant.seconds, "ends_at": grant.ends_at.isoformat() if grant.ends_at else "",
     }
 

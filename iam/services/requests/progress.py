@@ -218,7 +218,7 @@ def already_over(request: AccessRequest) -> Conflict:
 
 def target_of(request: AccessRequest) -> Target:
     """A request in the audit trail."""
-    return Target("request", request.id, request.cluster_name)
+    return Target("request", request.id, request.cluster_name, person=request.person.username, case=request.id)
 
 
 def told_of(request: AccessRequest) -> dict[str, Any]:

@@ -1,0 +1,203 @@
+"""Checking a chain: blocks with their events go in, one after the other; what is wrong comes out, the first at the top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from iam.evidence.blocks import NOTHING, Block, Head, NotABlock, head_of
+from iam.evidence.events import facts_of, leaf
+from iam.evidence.keys import KeyRing
+
+Sealed = tuple[int, bytes]
+"""An event's number and its text."""
+MOST = 100
+"""Findings that are kept."""
+PRUNED = "audit.pruned"
+_PRUNED_MARK = f'"action":"{PRUNED}"'.encode()
+
+
+class Kind(StrEnum):
+    """What can be wrong."""
+
+    CHANGED = "changed"
+    REMOVED = "removed"
+    INSERTED = "inserted"
+    REORDERED = "reordered"
+    CUT_OFF = "cut off"
+    BLOCK_CHANGED = "block changed"
+    BLOCK_REMOVED = "block removed"
+    UNTRUSTED = "not signed by a trusted key"
+    REWRITTEN = "not what was anchored"
+    UNREADABLE = "unreadable"
+    UNVOUCHED = "not written by this service"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, and where."""
+
+    kind: Kind
+    words: str
+    seq: int = 0
+    block: int = 0
+
+
+@dataclass
+class Report:
+    """How it stands."""
+
+    events: int = 0
+    blocks: int = 0
+    removed_by_retention: int = 0
+    head: Head | None = None
+    findings: list[Finding] = field(default_factory=list)
+    unsealed: int = 0
+    """Events that the next block will hold (of a database only)."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+    def add(self, kind: Kind, words: str, *, seq: int = 0, block: int = 0) -> None:
+        """Note something wrong; of very many, the first hundred."""
+        if len(self.findings) < MOST:
+            self.findings.append(Finding(kind, words, seq, block))
+
+
+class Proof:
+    """One pass over one chain, or a part of it."""
+
+    def __init__(self, ring: KeyRing, *, anchors: Iterable[Head] = (), is_complete: bool = True, starts_at: int = 1) -> None:
+        """``is_complete``: every event and block must be there (an export that was filtered holds some of them);
+        ``starts_at``: the number of the first block, 0 if it may be any.
+        """
+        self.report = Report()
+        self._ring = ring
+        self._anchors: Mapping[int, Head] = {anchor.number: anchor for anchor in anchors}
+        self._is_complete = is_complete
+        self._starts_at = starts_at
+        self._missing: list[tuple[int, int]] = []
+        self._pruned_to = 0
+        self._trusted_to = 0
+        self._last_key = ""
+
+    def take(self, block: Block, events: Sequence[Sealed]) -> None:
+        """The next block, with the events that stand before it."""
+        try:
+            self._block(block)
+        except NotABlock as problem:
+            after = f"after block {self.report.head.number}" if self.report.head else "the first one"
+            self.report.add(Kind.BLOCK_CHANGED, f"The block {after} is not one: {problem}.")
+            return
+        self._events(block, events)
+
+    def finish(self, loose: Sequence[Sealed] = (), *, is_open_end: bool = True) -> Report:
+        """After the last block; ``loose`` are events behind it, ``is_open_end`` says that the chain should reach its end here."""
+        for seq, _text in loose:
+            self.report.add(Kind.INSERTED, f"Event {seq} stands behind the last block.", seq=seq)
+        for first, last in self._missing:
+            if last > self._pruned_to:
+                self.report.add(Kind.REMOVED, f"Event {first} is gone, and all others up to {last}; no retention took them.", seq=first)
+            else:
+                self.report.removed_by_retention += last - first + 1
+        self._trust()
+        if is_open_end:
+            self._end()
+        return self.report
+
+    def _block(self, block: Block) -> None:
+        head, number = self.report.head, block.number
+        expected = head.number + 1 if head else self._starts_at
+        if self._is_complete and expected and number != expected:
+            kind = Kind.BLOCK_REMOVED if number > expected else Kind.REORDERED
+            self.report.add(kind, f"Block {expected} should stand here, and it is block {number}.", block=expected)
+        elif self._follows(block) is False:
+            self.report.add(Kind.BLOCK_CHANGED, f"Block {number} does not follow the one before: one of the two was changed.", block=number)
+        if not block.is_whole:
+            self.report.add(Kind.BLOCK_CHANGED, f"Block {number}: the hashes of its events are not those that were sealed.", block=number)
+        if self._ring.has_signed(block.key, block.header, block.signature):
+            if self._ring.is_trusted(block.key):
+                self._trusted_to = number
+            elif not self._is_complete:
+                words = f"Block {number} is signed by the key {block.key[:16]}, which is not trusted."
+                self.report.add(Kind.UNTRUSTED, words, block=number)
+        elif block.key in self._ring.known:
+            self.report.add(Kind.BLOCK_CHANGED, f"Block {number}: the signature is not of this header.", block=number)
+        anchor = self._anchors.get(number)
+        if anchor and anchor.hash != block.hash:
+            self.report.add(Kind.REWRITTEN, f"Block {number} is another one than was anchored: history was written anew.", block=number)
+        self.report.blocks += 1
+        self.report.head, self._last_key = head_of(block), block.key
+
+    def _follows(self, block: Block) -> bool | None:
+        """Whether it holds the hash of the block before, and goes on counting where that ended; None if that one is not here."""
+        head = self.report.head
+        if block.number == 1:
+            return (block.previous, block.first) == (NOTHING, 1)
+        if head is None or head.number != block.number - 1:
+            return None
+        return (block.previous, block.first) == (head.hash, head.last + 1)
+
+    def _events(self, block: Block, events: Sequence[Sealed]) -> None:
+        self.report.events += len(events)
+        for _seq, text in events:
+            if _PRUNED_MARK in text:
+                self._note_retention(text)
+        if b"".join([leaf(text) for _seq, text in events]) == block.leaves and [seq for seq, _text in events] == list(
+            range(block.first, block.last + 1)
+        ):
+            return
+        if self._is_complete and not events:
+            self._missing.append((block.first, block.last))
+            return
+        self._one_by_one(block, events)
+
+    def _one_by_one(self, block: Block, events: Sequence[Sealed]) -> None:
+        number, following = block.number, block.first
+        known = {block.leaf(seq) for seq in range(block.first, block.last + 1)}
+        for seq, text in events:
+            if not following <= seq <= block.last:
+                self.report.add(Kind.INSERTED, f"Event {seq} does not belong into block {number}.", seq=seq, block=number)
+                continue
+            self._gone(block, following, seq)
+            following = seq + 1
+            found = leaf(text)
+            if found != block.leaf(seq):
+                kind = Kind.REORDERED if found in known else Kind.CHANGED
+                words = "stands in another's place" if kind is Kind.REORDERED else "is not what was sealed"
+                self.report.add(kind, f"Event {seq} {words} (block {number}).", seq=seq, block=number)
+        self._gone(block, following, block.last + 1)
+
+    def _gone(self, block: Block, first: int, beyond: int) -> None:
+        if self._is_complete:
+            for seq in range(first, beyond):
+                self.report.add(Kind.REMOVED, f"Event {seq} is gone (block {block.number}).", seq=seq, block=block.number)
+
+    def _note_retention(self, text: bytes) -> None:
+        try:
+            facts = facts_of(text)
+            if facts["action"] == PRUNED and facts["result"] == "done":
+                self._pruned_to = max(self._pruned_to, int(facts["details"]["last"]))
+        except (ValueError, KeyError, TypeError):
+            return
+
+    def _trust(self) -> None:
+        head = self.report.head
+        if head and self._is_complete and self._trusted_to < head.number:
+            after = f"Nothing behind block {self._trusted_to}" if self._trusted_to else "Nothing"
+            words = f"{after} is signed by a key that is trusted; block {head.number} is signed by {self._last_key[:16]}."
+            self.report.add(Kind.UNTRUSTED, words, block=self._trusted_to + 1)
+
+    def _end(self) -> None:
+        """An anchor further on than the chain says that its end was cut off."""
+        reached = self.report.head.number if self.report.head else 0
+        beyond = [anchor for anchor in self._anchors.values() if anchor.number > reached]
+        if beyond:
+            furthest = max(beyond, key=lambda anchor: anchor.number)
+            first = (self.report.head.last if self.report.head else 0) + 1
+            gone = f"event {first} to {furthest.last} are gone"
+            words = f"The end was cut off: {gone}, block {furthest.number} was anchored, sealed at {furthest.sealed_at}."
+            self.report.add(Kind.CUT_OFF, words, seq=first, block=reached + 1)

@@ -1,0 +1,128 @@
+"""Verifying an export with nothing but the file and public keys: line by line, in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iam.evidence import exports
+from iam.evidence.blocks import Head
+from iam.evidence.keys import KeyRing, NotAKey
+from iam.evidence.proof import Kind, Proof, Report, Sealed
+
+
+@dataclass(frozen=True)
+class Proven:
+    """How an export stands, and what it says that it is."""
+
+    report: Report
+    says: dict[str, Any]
+    """The manifest's facts, empty if there is none."""
+
+
+class _Reader:
+    """One pass over an export of the kind jsonl."""
+
+    def __init__(self, first: bytes, trusted: Sequence[bytes], anchors: Iterable[Head]) -> None:
+        self._opening, keys = exports.read_opening(first)
+        self._ring = KeyRing(trusted, keys)
+        is_complete = not self._opening.get("filter")
+        begun_at = str(self._opening.get("begun_at", ""))
+        counted = [anchor for anchor in anchors if anchor.sealed_at <= begun_at]
+        self._proof = Proof(self._ring, anchors=counted, is_complete=is_complete, starts_at=1 if is_complete else 0)
+        self._is_complete = is_complete
+        self._waiting: list[Sealed] = []
+        self._digest = hashlib.sha256(first)
+        self._size = len(first)
+        self._lines = 1
+        self._manifest: dict[str, Any] = {}
+
+    def read(self, lines: Iterable[bytes]) -> Proven:
+        report = self._proof.report
+        for line in lines:
+            self._lines += 1
+            if self._manifest:
+                report.add(Kind.INSERTED, f"Line {self._lines} stands behind the manifest.")
+                break
+            try:
+                self._take(line)
+            except (exports.NotAnExport, NotAKey) as problem:
+                is_cut = not line.endswith(b"\n")
+                words = "the file was cut off here" if is_cut else str(problem)
+                report.add(Kind.CUT_OFF if is_cut else Kind.UNREADABLE, f"Line {self._lines}: {words}.")
+                break
+        if not self._manifest and report.is_whole:
+            report.add(Kind.CUT_OFF, f"The manifest is missing: the file was cut off after line {self._lines}.")
+        self._proof.finish(self._waiting, is_open_end=self._is_complete and bool(self._manifest))
+        self._compare(report)
+        return Proven(report, self._manifest)
+
+    def _take(self, line: bytes) -> None:
+        if exports.is_event(line):
+            self._waiting.append(exports.read_event(line))
+        elif exports.is_block(line):
+            self._proof.take(exports.read_block(line), self._waiting)
+            self._waiting = []
+        elif exports.is_manifest(line):
+            self._manifest = _checked_manifest(line, self._ring, self._proof.report)
+            _compare_bytes(self._manifest, self._digest.hexdigest(), self._size, self._proof.report)
+            return
+        else:
+            raise exports.NotAnExport("this is neither an event nor a block nor a manifest")
+        self._digest.update(line)
+        self._size += len(line)
+
+    def _compare(self, report: Report) -> None:
+        if self._manifest and self._manifest.get("events") != report.events:
+            words = f"The manifest says {self._manifest.get('events')} events, and there are {report.events}."
+            report.add(Kind.REMOVED if report.events < int(self._manifest.get("events") or 0) else Kind.INSERTED, words)
+        if self._manifest and any(self._manifest.get(name) != self._opening.get(name) for name in ("export", "kind", "filter", "upto")):
+            report.add(Kind.CHANGED, "The first line and the manifest are of two exports.")
+
+
+def verify_export(lines: Iterable[bytes], trusted: Sequence[bytes], anchors: Iterable[Head] = ()) -> Proven:
+    """An export of the kind jsonl. Lines keep their line ends. Raises NotAnExport where the first line is none, NotAKey."""
+    iterator = iter(lines)
+    return _Reader(next(iterator, b""), trusted, anchors).read(iterator)
+
+
+def verify_table(parts: Iterable[bytes], manifest: bytes, trusted: Sequence[bytes]) -> Proven:
+    """Any other kind, beside its manifest: whether these are the bytes that were exported. Raises NotAnExport, NotAKey."""
+    _text, _facts, _signature, keys = exports.read_manifest(manifest)
+    report = Report()
+    facts = _checked_manifest(manifest, KeyRing(trusted, keys), report)
+    digest, size = hashlib.sha256(), 0
+    for part in parts:
+        digest.update(part)
+        size += len(part)
+    _compare_bytes(facts, digest.hexdigest(), size, report)
+    report.events = int(facts.get("events") or 0)
+    return Proven(report, facts)
+
+
+def read_anchors(lines: Iterable[bytes]) -> Iterator[Head]:
+    """The heads of a file of anchors. Raises NotAnExport."""
+    return (exports.read_anchor(line) for line in lines if line.strip())
+
+
+def _checked_manifest(line: bytes, ring: KeyRing, report: Report) -> dict[str, Any]:
+    text, facts, signature, _keys = exports.read_manifest(line)
+    key = str(facts.get("key", ""))
+    if not ring.has_signed(key, text, signature):
+        words = "The manifest's signature is not of this manifest." if key in ring.known else f"Nobody named the manifest's key {key[:16]}."
+        report.add(Kind.CHANGED if key in ring.known else Kind.UNTRUSTED, words)
+    elif not ring.is_trusted(key):
+        report.add(Kind.UNTRUSTED, f"The manifest is signed by the key {key[:16]}, which is not trusted.")
+    return facts
+
+
+def _compare_bytes(facts: dict[str, Any], sha256: str, size: int, report: Report) -> None:
+    if facts.get("sha256") == sha256:
+        return
+    kind = Kind.CUT_OFF if size < int(facts.get("bytes") or 0) else Kind.CHANGED
+    if kind is Kind.CUT_OFF:
+        report.add(kind, f"The file has {size} bytes of the {facts.get('bytes')} that were exported.")
+    elif report.is_whole:
+        report.add(kind, "The file is not, byte for byte, what was exported.")

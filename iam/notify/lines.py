@@ -1,0 +1,58 @@
+"""Lines that go on to a file or to a signed webhook."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from iam.notify.base import Call, NotDelivered, WebhookSender
+
+
+class FileSink:
+    """Appends to a file, and returns when the lines are on the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def send(self, lines: Sequence[bytes]) -> None:
+        """Whole lines or none: what a full disk cut short is taken back. Raises NotDelivered."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        except OSError as error:
+            raise NotDelivered(f"{self._path}: {error.strerror}") from None
+        try:
+            before = os.fstat(handle).st_size
+            try:
+                _write(handle, b"".join(line + b"\n" for line in lines))
+                os.fsync(handle)
+            except OSError as error:
+                with suppress(OSError):
+                    os.ftruncate(handle, before)
+                raise NotDelivered(f"{self._path}: {error.strerror}") from None
+        finally:
+            os.close(handle)
+
+
+class WebhookSink:
+    """One signed POST for each batch of lines, each of which is JSON."""
+
+    def __init__(self, sender: WebhookSender, url: str, secret: str, kind: str) -> None:
+        self._sender = sender
+        self._url = url
+        self._secret = secret
+        self._kind = kind
+
+    def send(self, lines: Sequence[bytes]) -> None:
+        """A batch that is sent again has the same id. Raises NotDelivered."""
+        body = b'{"type":"%b","data":[%b]}' % (self._kind.encode(), b",".join(lines))
+        self._sender.send(Call("audit-" + hashlib.sha256(body).hexdigest()[:24], self._url, self._secret, body))
+
+
+def _write(handle: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(handle, left) :]

@@ -1,0 +1,84 @@
+"""Anchoring: the head of the chain is put where whoever can write our database cannot write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from iam.errors import NotFound
+from iam.evidence import exports
+from iam.evidence.blocks import Block, head_of
+from iam.models import AuditBlock, Cluster, db
+from iam.services.audit.outlets import Outlets
+from iam.services.audit.trail import Audit
+from iam.services.base import READ, Actor, World
+from iam.settings.audit import Anchor, ConfigMapAnchor
+
+KEY = "heads.jsonl"
+"""Of the ConfigMap's data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """How far an anchor is."""
+
+    name: str
+    kind: str
+    number: int
+    """The block that was anchored last."""
+    at: datetime | None
+    error: str
+
+
+class Anchoring:
+    """Use cases of anchors."""
+
+    def __init__(self, world: World, audit: Audit, outlets: Outlets) -> None:
+        self._world = world
+        self._audit = audit
+        self._outlets = outlets
+
+    def due(self) -> list[str]:
+        """Anchors that the chain has outgrown and whose pause is over."""
+        newest = self._newest()
+        names = [one.name for one in self._world.settings.audit.anchors]
+        behind = [name for name in names if newest and self._outlets.get(_key(name)).position < newest.number]
+        return [name for name in behind if self._outlets.is_due(_key(name))]
+
+    def anchor(self, name: str) -> None:
+        """Put the head there now."""
+        settings = next(one for one in self._world.settings.audit.anchors if one.name == name)
+        with self._outlets.attempt(_key(name)) as mine:
+            block = self._newest() if mine else None
+            db.session.commit()
+            if block:
+                self._put(settings, exports.anchor_line(head_of(block), block.key, block.signature)[:-1])
+                again = self._world.now() + timedelta(seconds=self._world.settings.audit.anchor_seconds)
+                self._outlets.moved(_key(name), block.number, again)
+
+    def standings(self, actor: Actor) -> list[Anchored]:
+        """How all of them are."""
+        self._audit.require(actor, "auditor", "administrator", scope=READ)
+        found = [(one, self._outlets.get(_key(one.name))) for one in self._world.settings.audit.anchors]
+        return [Anchored(one.name, one.kind, outlet.position, outlet.delivered_at, outlet.error) for one, outlet in found]
+
+    def _put(self, settings: Anchor, line: bytes) -> None:
+        if not isinstance(settings, ConfigMapAnchor):
+            self._world.sinks[_key(settings.name)].send([line])
+            return
+        cluster = db.session.scalar(select(Cluster).filter_by(name=settings.cluster))
+        if cluster is None:
+            raise NotFound("There is no cluster %(name)s.", name=settings.cluster)
+        connection = self._world.connect(cluster)
+        db.session.commit()  # no transaction stays open while the cluster answers
+        connection.write_config_map(settings.namespace, settings.config_map, {KEY: line.decode() + "\n"})
+
+    def _newest(self) -> Block | None:
+        row = db.session.scalars(select(AuditBlock).order_by(AuditBlock.number.desc()).limit(1)).one_or_none()
+        return row.block if row else None
+
+
+def _key(name: str) -> str:
+    return f"anchor {name}"

@@ -1,0 +1,189 @@
+"""Exports: every event that was asked for, in order, with what proves it. Streamed in constant memory, each one an event itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import func, select
+
+from iam import __version__
+from iam.errors import Invalid
+from iam.evidence import exports, tables
+from iam.evidence.cef import cef
+from iam.evidence.events import facts_of, moment
+from iam.evidence.keys import Introduction
+from iam.evidence.ocsf import ocsf
+from iam.models import db, new_id
+from iam.models.audit import AuditEvent
+from iam.services.audit import streams
+from iam.services.audit.filters import Filter
+from iam.services.audit.sealing import Sealer
+from iam.services.audit.signing import SigningKeys
+from iam.services.audit.trail import Audit, Target
+from iam.services.audit.vocabulary import Event
+from iam.services.base import READ, Actor, World, transaction
+
+KINDS = ("jsonl", "csv", "cef", "ocsf")
+AT_ONCE = 32
+"""Blocks of one part."""
+_T = TypeVar("_T")
+
+
+@dataclass
+class Export:
+    """One export, on its way."""
+
+    kind: str
+    wanted: Filter
+    upto: int
+    """The last number that it may hold: what is recorded meanwhile does not count."""
+    actor: Actor
+    keys: list[Introduction]
+    id: str = field(default_factory=new_id)
+    after: int = 0
+    """What an earlier, broken attempt has got already."""
+    is_continued: bool = False
+    begun_at: str = ""
+    first: int = 0
+    last: int = 0
+    events: int = 0
+    size: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+    manifest: bytes = b""
+    """The manifest's line, once the export is complete."""
+
+    def opening(self) -> dict[str, Any]:
+        """What the first line says."""
+        return {"export": self.id, "kind": self.kind, "filter": self.wanted.facts(), "upto": self.upto, "begun_at": self.begun_at}
+
+    def took(self, part: bytes) -> bytes:
+        """Count a part that goes out."""
+        self.size += len(part)
+        self.digest.update(part)
+        return part
+
+    def counted(self, first: int, last: int, events: int) -> None:
+        """Note that these went out."""
+        self.first = self.first or first
+        self.last, self.events = last, self.events + events
+
+
+class Exports:
+    """Use cases about exports."""
+
+    def __init__(self, world: World, audit: Audit, sealer: Sealer, keys: SigningKeys) -> None:
+        self._world = world
+        self._audit = audit
+        self._sealer = sealer
+        self._keys = keys
+
+    def begin(self, actor: Actor, kind: str, wanted: Filter) -> Export:
+        """Seal what waits, and say that an export begins. Raises Forbidden, Invalid."""
+        self._audit.require(actor, "auditor", "administrator", scope=READ, target=Target("audit", "export"))
+        if kind not in KINDS:
+            raise Invalid("The format is one of %(formats)s.", field="format", formats=", ".join(KINDS))
+        wanted = replace(wanted, before=None)
+        wanted.check()
+        self._sealer.seal()
+        with transaction():
+            self._keys.current()
+            head = self._sealer.head()
+            export = Export(kind, wanted, head.last if head else 0, actor, self._keys.named(), begun_at=moment(self._world.now()))
+            told: dict[str, Any] = {"export": export.id, "kind": kind, "filter": wanted.facts(), "upto": export.upto}
+            self._audit.record(actor, Event.AUDIT_EXPORT_BEGUN, Target("audit", "export"), **told)
+        return export
+
+    def resume(self, actor: Actor, opening: dict[str, Any], after: int) -> Export:
+        """Go on with an export of which the first line and everything up to ``after`` is there. Raises Forbidden, Invalid."""
+        self._audit.require(actor, "auditor", "administrator", scope=READ, target=Target("audit", "export"))
+        if opening.get("filter") or opening.get("kind") != "jsonl":
+            raise Invalid("Only an export of the whole trail as jsonl can be resumed; begin this one again.", field="resume")
+        return Export(
+            "jsonl", Filter(), int(opening["upto"]), actor, self._keys.named(), id=str(opening["export"]), after=after, is_continued=True,
+            begun_at=str(opening["begun_at"]),
+        )
+
+    def estimate(self, export: Export) -> int:
+        """How many events it will hold."""
+        query = select(func.count()).select_from(AuditEvent).where(AuditEvent.seq > export.after, AuditEvent.seq <= export.upto)
+        return db.session.scalar(export.wanted.narrow(query)) or 0
+
+    def parts(self, export: Export) -> Iterator[bytes]:
+        """The export's bytes, in parts of about a megabyte. However it ends, an event says so."""
+        is_done = False
+        try:
+            for part in self._content(export):
+                yield export.took(part)
+            line = self._manifest(export)
+            if export.kind == "jsonl":
+                yield line
+            is_done = True
+        finally:
+            if not is_done:
+                db.session.rollback()
+                with transaction():
+                    self._audit.record(
+                        export.actor, Event.AUDIT_EXPORTED, Target("audit", "export"), result="failed", reason="the export was broken off",
+                        export=export.id, kind=export.kind, filter=export.wanted.facts(), events=export.events,
+                    )
+
+    def _content(self, export: Export) -> Iterator[bytes]:
+        if export.kind == "csv":
+            yield tables.heading(streams.HEADINGS)
+            for count, last, rows in streams.table(export.wanted, export.after, export.upto):
+                export.counted(int(rows[1 : rows.index(b'"', 1)]), last, count)
+                yield tables.rows(rows)
+            return
+        if export.kind == "jsonl":
+            if not export.is_continued:
+                yield exports.opening(export.opening(), export.keys)
+            yield from self._proven(export)
+            return
+        for page in streams.texts(export.wanted, export.after, export.upto):
+            export.counted(page[0][0], page[-1][0], len(page))
+            yield b"".join(_formatted(export.kind, seq, text) for seq, text in page)
+
+    def _proven(self, export: Export) -> Iterator[bytes]:
+        """Events, and behind those of each block the block."""
+        for batch in batched(streams.chain(export.wanted, export.after, export.upto), AT_ONCE):
+            part = []
+            for block, events in batch:
+                if events:
+                    export.counted(events[0][0], events[-1][0], len(events))
+                part += [exports.event_line(seq, text) for seq, text in events]
+                part.append(exports.block_line(block))
+            yield b"".join(part)
+
+    def _manifest(self, export: Export) -> bytes:
+        head = self._sealer.head()
+        facts = {
+            "export": export.id, "kind": export.kind, "filter": export.wanted.facts(), "by": export.actor.name, "begun_at": export.begun_at,
+            "exported_at": moment(self._world.now()), "upto": export.upto, "first": export.first, "last": export.last,
+            "events": export.events, "bytes": export.size, "sha256": export.digest.hexdigest(),
+            "head": {"number": head.number, "last": head.last, "hash": head.hash} if head else None,
+        }
+        with transaction():
+            text, signature = exports.manifest(facts, self._keys.current())
+            told = {name: facts[name] for name in ("export", "kind", "filter", "first", "last", "events", "bytes", "sha256", "exported_at")}
+            self._audit.record(
+                export.actor, Event.AUDIT_EXPORTED, Target("audit", "export"), manifest=text.decode(), signature=signature, **told
+            )
+        export.manifest = exports.manifest_line(text, signature, () if export.kind == "jsonl" else export.keys)
+        return export.manifest
+
+
+def batched(items: Iterator[_T], size: int) -> Iterator[list[_T]]:
+    """Some at a time (Python 3.12 has its own)."""
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def _formatted(kind: str, seq: int, text: bytes) -> bytes:
+    if kind == "cef":
+        return cef(seq, facts_of(text), version=__version__).encode() + b"\n"
+    return json.dumps(ocsf(seq, facts_of(text), version=__version__), separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,76 @@
+"""What forwarding and anchoring share: a position, one holder at a time, pauses that grow after failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from iam import log
+from iam.errors import Problem
+from iam.models import AuditOutlet, db
+from iam.notify.base import NotDelivered
+from iam.services.base import World, once_more, transaction
+from iam.services.locks import only_one
+
+_log = log.get(__name__)
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(minutes=5)
+
+
+class Outlets:
+    """Where the trail goes on to, by name."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def get(self, name: str) -> AuditOutlet:
+        """As it stands; a new one begins at the start of the trail."""
+        return once_more(lambda: self._get(name))
+
+    def is_due(self, name: str) -> bool:
+        """Whether its pause is over."""
+        outlet = self.get(name)
+        return outlet.next_attempt_at is None or outlet.next_attempt_at <= self._world.now()
+
+    def moved(self, name: str, position: int, again_at: datetime | None = None) -> None:
+        """It has come so far."""
+        with transaction():
+            outlet = self._get(name)
+            outlet.position, outlet.delivered_at, outlet.next_attempt_at = position, self._world.now(), again_at
+            outlet.attempts, outlet.error = 0, ""
+
+    @contextmanager
+    def attempt(self, name: str) -> Iterator[bool]:
+        """Yields whether it is ours to try now; what goes wrong is noted, and tried again after a pause."""
+        with only_one(f"audit {name}") as mine:
+            if not mine or not self.is_due(name):
+                yield False
+                return
+            db.session.commit()
+            try:
+                yield True
+            except (NotDelivered, Problem) as problem:
+                self._failed(name, str(problem))
+            except Exception as bug:  # noqa: BLE001  # must show and wait, not spin unseen
+                _log.exception("audit outlet failed", outlet=name, error=type(bug).__name__)
+                self._failed(name, f"our own mistake ({type(bug).__name__}); see the log")
+
+    def _failed(self, name: str, error: str) -> None:
+        db.session.rollback()
+        with transaction():
+            outlet = self._get(name)
+            outlet.next_attempt_at = self._world.now() + min(FIRST_PAUSE * 2 ** min(outlet.attempts, 12), LONGEST_PAUSE)
+            outlet.attempts += 1
+            outlet.error = error[:500]
+        _log.warning("audit trail not delivered", outlet=name, error=error)
+
+    def _get(self, name: str) -> AuditOutlet:
+        outlet = db.session.get(AuditOutlet, name)
+        if outlet is None:
+            with transaction():
+                outlet = AuditOutlet(name=name)
+                db.session.add(outlet)
+        return outlet
+
+
+Formatter = Callable[[int, bytes], bytes]

@@ -1,0 +1,120 @@
+"""Recording: one event in the transaction of each change, every refusal too; and reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
+
+from iam import log
+from iam.errors import Forbidden, NotFound, Problem
+from iam.evidence.events import text_of
+from iam.kube.names import printable
+from iam.models import AuditEvent, db, new_id
+from iam.services import guard
+from iam.services.audit.filters import Filter
+from iam.services.audit.vocabulary import Event
+from iam.services.base import READ, Actor, World, transaction
+from iam.settings import Role
+
+_log = log.get(__name__)
+_PENDING = "audit events to log"
+
+
+@event.listens_for(Session, "after_commit")
+def _log_committed(session: Session) -> None:
+    """The log says what happened, so it waits for the commit."""
+    for facts in session.info.pop(_PENDING, ()):
+        _log.info("audit", **facts)
+
+
+@event.listens_for(Session, "after_rollback")
+def _forget(session: Session) -> None:
+    session.info.pop(_PENDING, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an event is about."""
+
+    kind: str
+    name: str
+    cluster: str = ""
+    person: str = ""
+    """The username of whom it concerns; a target that is a person concerns that one."""
+    case: str = ""
+    """The access request whose story this belongs to."""
+
+
+NOTHING = Target("", "")
+
+
+class Audit:
+    """Writes and reads events."""
+
+    def __init__(self, world: World) -> None:
+        self._now = world.now
+        self._vault = world.vault
+
+    def record(
+        self, actor: Actor, what: Event, target: Target = NOTHING, *, result: str = "done", reason: str = "", **details: Any
+    ) -> None:
+        """Add an event to the current transaction."""
+        unknown = details.keys() - what.fields
+        if unknown:
+            raise TypeError(f"the vocabulary has no field {sorted(unknown)} of {what}")
+        facts = {
+            "id": new_id(), "at": self._now(), "action": what.value, "result": result, "reason": printable(reason, 500),
+            "actor_name": printable(actor.name, 255), "actor_id": actor.person_id, "door": actor.door,
+            "address": printable(actor.address, 64), "request_id": printable(actor.request_id, 64), "target_kind": target.kind,
+            "target_name": printable(target.name, 255),
+            "person": printable(target.person or (target.name if target.kind == "person" else ""), 255), "case_id": target.case,
+            "cluster": printable(target.cluster, 63), "details": details,
+        }  # fmt: skip
+        text = text_of(facts)
+        db.session.add(AuditEvent(body=text, mark=self._vault.mark(text.encode())))
+        guard.note_event(db.session)
+        said = {"actor": facts["actor_name"], "target": facts["target_name"], "cluster": facts["cluster"]}
+        db.session.info.setdefault(_PENDING, []).append({"action": what.value, "result": result, **said})
+
+    def failed(self, actor: Actor, what: Event, target: Target, problem: Problem, **details: Any) -> None:
+        """Record, in a transaction of its own, that something was tried and did not work."""
+        result = "refused" if problem.status in {401, 403, 409, 422, 429} else "failed"
+        db.session.rollback()
+        with transaction():
+            self.record(actor, what, target, result=result, reason=str(problem), **details)
+
+    def refuse(self, actor: Actor, message: str, target: Target = NOTHING, **params: str) -> NoReturn:
+        """Record a refusal and raise Forbidden."""
+        problem = Forbidden(message, **params)
+        self.failed(actor, Event.ACCESS_DENIED, target, problem)
+        raise problem
+
+    def require(self, actor: Actor, *roles: Role, scope: str, target: Target = NOTHING) -> None:
+        """Go on only if the actor holds one of the roles and the credential in hand the scope."""
+        if scope not in actor.scopes:
+            self.refuse(actor, "This token does not carry the scope %(scope)s.", target, scope=scope)
+        if roles and not actor.has(*roles):
+            self.refuse(actor, "This needs the role %(roles)s.", target, roles=" / ".join(roles))
+
+    def list(self, actor: Actor, wanted: Filter) -> Sequence[AuditEvent]:
+        """Newest first; auditors and administrators see all, everybody else what they did themselves. Raises Invalid."""
+        self.require(actor, scope=READ)
+        wanted.check()
+        query = wanted.narrow(select(AuditEvent)).order_by(AuditEvent.id.desc()).limit(wanted.limit)
+        if not actor.has("auditor", "administrator"):
+            query = query.where(AuditEvent.actor_id == actor.person_id, AuditEvent.actor_id != "")
+        if wanted.before is not None:
+            query = query.where(AuditEvent.id < wanted.before)
+        return db.session.scalars(query).all()
+
+    def get(self, actor: Actor, row: int) -> AuditEvent:
+        """One event. Raises NotFound, also for those that the actor may not see."""
+        self.require(actor, scope=READ)
+        found = db.session.get(AuditEvent, row) if 0 < row < 2**63 else None
+        if found is None or not (actor.has("auditor", "administrator") or (actor.person_id and found.actor_id == actor.person_id)):
+            raise NotFound("There is no such event.")
+        return found
