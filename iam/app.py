@@ -26,6 +26,7 @@ from iam.models import Cluster, db
 from iam.notify.base import LineSink, WebhookSender
 from iam.notify.lines import FileSink, WebhookSink
 from iam.notify.mail import SmtpSender
+from iam.notify.syslog import SyslogSender
 from iam.notify.webhook import HttpWebhookSender
 from iam.services import Services
 from iam.services.accounts import SqlAccountStore
@@ -110,7 +111,6 @@ def sinks(settings: Audit, webhooks: WebhookSender) -> dict[str, LineSink]:
 def sink(settings: FileAnchor | WebhookAnchor | Forward, webhooks: WebhookSender, kind: str) -> LineSink:
     """The adapter for one of them."""
     if isinstance(settings, SyslogForward):
-        from iam.notify.syslog import SyslogSender
         return SyslogSender(settings.host, settings.port, tls=settings.tls, ca_file=str(settings.ca_file or ""))
     if isinstance(settings, FileAnchor | FileForward):
         return FileSink(settings.path)

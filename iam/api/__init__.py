@@ -5,10 +5,13 @@ from __future__ import annotations
 from flask import Flask
 from flask_wtf.csrf import CSRFProtect
 
-from iam.api import access, clusters, explorer, me, people, policies, requests, rules
+from iam.api import access, audit, clusters, explorer, me, people, policies, requests, rules
 from iam.api.spec import document, spec
 
-BLUEPRINTS = (me.routes, clusters.routes, access.routes, people.routes, explorer.routes, policies.routes, requests.routes, rules.routes)
+BLUEPRINTS = (
+    me.routes, clusters.routes, access.routes, people.routes, explorer.routes, policies.routes, requests.routes, rules.routes,
+    audit.routes,
+)
 
 
 def attach(app: Flask) -> None:

@@ -1,13 +1,12 @@
-"""Oneself: who am I, what may I do, a kubeconfig; and the audit trail."""
+"""Oneself: who am I, what may I do, a kubeconfig."""
 
 from __future__ import annotations
 
 from flask import Blueprint
 
 from iam import services
-from iam.api.shapes import EventOut, EventQuery, Events, HoldingOut, Holdings, KubeconfigIn, KubeconfigOut, Me
+from iam.api.shapes import HoldingOut, Holdings, KubeconfigIn, KubeconfigOut, Me
 from iam.api.spec import actor, answers, load_actor, spec
-from iam.services.audit import Filter
 from iam.services.base import READ
 from iam.services.credentials import Ask
 
@@ -46,13 +45,3 @@ def kubeconfig(json: KubeconfigIn) -> KubeconfigOut:
         actor(), Ask(tuple(json.clusters), json.lifetime_seconds, json.csr.encode(), json.key_path if json.csr else "")
     )
     return KubeconfigOut(kubeconfig=handed.kubeconfig, clusters=list(handed.clusters), expires=handed.expires)
-
-
-@routes.get("/audit")
-@spec.validate(resp=answers(HTTP_200=Events), tags=["audit"])
-def audit(query: EventQuery) -> Events:
-    """Audit events, newest first: all for auditors and administrators, one's own for everybody else."""
-    found = services.current().audit.list(actor(), Filter(**query.model_dump()))
-    return Events(
-        items=[EventOut.model_validate(event) for event in found], next_before=found[-1].id if len(found) == query.limit else None
-    )

@@ -215,46 +215,6 @@ class SyncOut(BaseModel):
     alarm: str
 
 
-class EventOut(BaseModel):
-    """An audit event."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: int
-    at: datetime
-    action: str
-    result: str
-    actor_id: str
-    actor_name: str
-    target_kind: str
-    target_name: str
-    cluster: str
-    address: str
-    door: str
-    request_id: str
-    reason: str
-    details: dict[str, Any]
-
-
-class Events(BaseModel):
-    """Events, newest first; ``next_before`` continues with older ones."""
-
-    items: list[EventOut]
-    next_before: int | None
-
-
-class EventQuery(_In):
-    """Narrowing events."""
-
-    actor: str = ""
-    action: str = ""
-    target: str = ""
-    cluster: str = ""
-    result: str = ""
-    before: int | None = None
-    limit: int = Field(100, ge=1, le=1000)
-
-
 class Done(BaseModel):
     """It is done."""
 

@@ -11,6 +11,7 @@ from iam.services.access import Access
 from iam.services.accounts import Accounts
 from iam.services.audit import Audit
 from iam.services.audit.anchoring import Anchoring
+from iam.services.audit.chain import Chain
 from iam.services.audit.exporting import Exports
 from iam.services.audit.forwarding import Forwarding
 from iam.services.audit.outlets import Outlets
@@ -18,6 +19,7 @@ from iam.services.audit.retention import Retention
 from iam.services.audit.sealing import Sealer
 from iam.services.audit.signing import SigningKeys
 from iam.services.audit.started import Started
+from iam.services.audit.stories import Stories
 from iam.services.audit.verifying import Verifier
 from iam.services.base import World
 from iam.services.clusters import Clusters
@@ -64,6 +66,8 @@ class Services:
     audit: Audit
     signing_keys: SigningKeys
     sealer: Sealer
+    chain: Chain
+    stories: Stories
     verifier: Verifier
     exports: Exports
     anchoring: Anchoring
@@ -115,7 +119,8 @@ class Services:
         emergencies = Emergencies(world, audit, clusters, doors, logins, approvers, roles, progress, grants, notices)
         outbox = Outbox(world, audit)
         return cls(
-            world=world, audit=audit, signing_keys=keys, sealer=sealer, verifier=Verifier(world, audit, keys),
+            world=world, audit=audit, signing_keys=keys, sealer=sealer,
+            chain=Chain(world, audit, sealer), stories=Stories(audit), verifier=Verifier(world, audit, keys),
             exports=Exports(world, audit, sealer, keys), anchoring=Anchoring(world, audit, outlets),
             forwarding=Forwarding(world, audit, sealer, outlets), started=Started(world, audit),
             people=people, accounts=Accounts(world, audit), logins=logins, tokens=Tokens(world, audit, people),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fixtures.house import actor_of, ask, inhabit, mapping_id, offer, person_id, product_in, say
+from fixtures.house import actor_of, ask, evidence, inhabit, mapping_id, offer, person_id, product_in, say
 from fixtures.offline import offline
 from fixtures.product import PASSWORD, Browser, Product, TestClock
 from fixtures.routes import PAGES
@@ -97,7 +97,10 @@ def request_everything(product: Product) -> None:
 def furniture_of(product: Product) -> dict[str, str]:
     """The ids of the latest of it."""
     mallory, ada = enter(product, "mallory"), enter(product, "ada")
-    return {
+    with product.app.app_context():
+        sealed = evidence(product)
+    return sealed | {
+        "granted": re.findall('"/emergency/([0-9a-f]{24})"', ada.get("/emergency").text)[0],
         "request": re.findall('"/requests/([0-9a-f]{24})"', ada.get("/inbox").text)[0],
         "denied": re.findall("again=([0-9a-f]{24})", mallory.get("/requests").text)[-1],
         "draft": re.findall("draft=([0-9a-f]{24})", mallory.get("/requests").text)[0],

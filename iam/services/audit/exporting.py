@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import func, select
 
 from iam import __version__
-from iam.errors import Invalid
+from iam.errors import Invalid, NotFound
 from iam.evidence import exports, tables
 from iam.evidence.cef import cef
 from iam.evidence.events import facts_of, moment
@@ -95,7 +95,7 @@ class Exports:
             head = self._sealer.head()
             export = Export(kind, wanted, head.last if head else 0, actor, self._keys.named(), begun_at=moment(self._world.now()))
             told: dict[str, Any] = {"export": export.id, "kind": kind, "filter": wanted.facts(), "upto": export.upto}
-            self._audit.record(actor, Event.AUDIT_EXPORT_BEGUN, Target("audit", "export"), **told)
+            self._audit.record(actor, Event.AUDIT_EXPORT_BEGUN, Target("export", export.id), **told)
         return export
 
     def resume(self, actor: Actor, opening: dict[str, Any], after: int) -> Export:
@@ -128,9 +128,19 @@ class Exports:
                 db.session.rollback()
                 with transaction():
                     self._audit.record(
-                        export.actor, Event.AUDIT_EXPORTED, Target("audit", "export"), result="failed", reason="the export was broken off",
-                        export=export.id, kind=export.kind, filter=export.wanted.facts(), events=export.events,
+                        export.actor, Event.AUDIT_EXPORTED, Target("export", export.id), result="failed",
+                        reason="the export was broken off", export=export.id, kind=export.kind, filter=export.wanted.facts(),
+                        events=export.events,
                     )
+
+    def manifest_of(self, actor: Actor, export_id: str) -> bytes:
+        """The manifest of an export that is complete, to be kept beside it. Raises NotFound, Forbidden."""
+        self._audit.require(actor, "auditor", "administrator", scope=READ)
+        done = AuditEvent.action == Event.AUDIT_EXPORTED.value, AuditEvent.result == "done", AuditEvent.target_name == export_id
+        event = db.session.scalars(select(AuditEvent).where(*done).limit(1)).one_or_none()
+        if event is None:
+            raise NotFound("There is no such export.")
+        return exports.manifest_line(event.details["manifest"].encode(), event.details["signature"], self._keys.named())
 
     def _content(self, export: Export) -> Iterator[bytes]:
         if export.kind == "csv":
@@ -171,7 +181,7 @@ class Exports:
             text, signature = exports.manifest(facts, self._keys.current())
             told = {name: facts[name] for name in ("export", "kind", "filter", "first", "last", "events", "bytes", "sha256", "exported_at")}
             self._audit.record(
-                export.actor, Event.AUDIT_EXPORTED, Target("audit", "export"), manifest=text.decode(), signature=signature, **told
+                export.actor, Event.AUDIT_EXPORTED, Target("export", export.id), manifest=text.decode(), signature=signature, **told
             )
         export.manifest = exports.manifest_line(text, signature, () if export.kind == "jsonl" else export.keys)
         return export.manifest

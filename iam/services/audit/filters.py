@@ -16,7 +16,7 @@ from iam.models import AuditEvent
 from iam.services.audit.vocabulary import Event
 
 PAGE = 100
-MOST = 1000
+MOST, LONGEST = 1000, 255
 TEXTS = ("actor", "person", "action", "target", "cluster", "result", "case", "request")
 _MAX_ID = 2**63 - 1
 _S = TypeVar("_S", bound=Select[*tuple[Any, ...]])
@@ -57,10 +57,13 @@ class Filter:
         """From what somebody typed. Raises Invalid."""
         values: dict[str, Any] = {name: str(asked.get(name) or "").strip() for name in TEXTS}
         values |= {name: parsed_time(str(asked.get(name) or ""), name) for name in ("since", "until")}
-        return cls(**values, before=asked.get("before"), limit=asked.get("limit") or PAGE)
+        return cls(**values, before=asked.get("before"), limit=PAGE if asked.get("limit") is None else asked["limit"])
 
     def check(self) -> None:
         """Raises Invalid."""
+        for name in TEXTS:
+            if len(getattr(self, name)) > LONGEST:
+                raise Invalid("This is too long.", field=name)
         if not 1 <= self.limit <= MOST:
             raise Invalid("limit lies between 1 and 1000.", field="limit")
         if self.before is not None and not 0 <= self.before <= _MAX_ID:

@@ -1,0 +1,67 @@
+"""What happened because of what: from a request over decisions and bindings to the certificates that used it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, and_, or_, select
+
+from iam.errors import NotFound
+from iam.models import AccessRequest, AuditBlock, AuditEvent, Grant, db
+from iam.services.audit.trail import Audit
+from iam.services.audit.vocabulary import Event
+from iam.services.base import READ, Actor
+
+MOST = 500
+
+
+@dataclass(frozen=True)
+class Story:
+    """All that came of one access request, the oldest event first."""
+
+    request: AccessRequest
+    grant: Grant | None
+    events: Sequence[AuditEvent]
+    is_cut: bool
+    """Whether there is more than is shown."""
+
+
+class Stories:
+    """Use cases about what belongs together."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+
+    def of_case(self, actor: Actor, case: str) -> Story:
+        """One request, its decisions, its grant, what the clusters did about it, certificates taken while it ran. Raises NotFound."""
+        self._audit.require(actor, "auditor", "administrator", scope=READ)
+        request = db.session.get(AccessRequest, case)
+        if request is None:
+            raise NotFound("There is no such request.")
+        grant = db.session.scalar(select(Grant).filter_by(request_id=case))
+        belongs = [AuditEvent.case_id == case, *([_effects(request, grant)] if grant and grant.activated_at else [])]
+        found = db.session.scalars(select(AuditEvent).where(or_(*belongs)).order_by(AuditEvent.id).limit(MOST + 1)).all()
+        return Story(request, grant, found[:MOST], len(found) > MOST)
+
+    def around(self, actor: Actor, event: AuditEvent) -> Sequence[AuditEvent]:
+        """What else happened in the same call, for those who see everything."""
+        if not event.request_id or not actor.has("auditor", "administrator"):
+            return []
+        query = select(AuditEvent).where(AuditEvent.request_id == event.request_id, AuditEvent.id != event.id)
+        return db.session.scalars(query.order_by(AuditEvent.id).limit(20)).all()
+
+    def block_of(self, event: AuditEvent) -> AuditBlock | None:
+        """The block that seals it, if it is sealed."""
+        if event.seq is None or event.seq < 1:
+            return None
+        return db.session.scalar(select(AuditBlock).where(AuditBlock.last_seq >= event.seq).order_by(AuditBlock.last_seq).limit(1))
+
+
+def _effects(request: AccessRequest, grant: Grant) -> ColumnElement[bool]:
+    """While it ran: certificates of its holder for its cluster; and the reconciles that changed bindings when it began and ended."""
+    ran = [AuditEvent.cluster == grant.cluster_name, AuditEvent.at >= grant.activated_at]
+    if grant.gone_at or grant.ended_at:
+        ran.append(AuditEvent.at <= (grant.gone_at or grant.ended_at))
+    taken = and_(AuditEvent.action == Event.CREDENTIAL_ISSUED.value, AuditEvent.actor_name == request.person.username)
+    return and_(*ran, or_(taken, AuditEvent.action == Event.CLUSTER_RECONCILED.value))
