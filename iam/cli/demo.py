@@ -72,6 +72,16 @@ kind = "local"
 name = "local"
 title = "Demo people"
 username_prefix = "{prefix}"
+
+[[audit.anchors]]
+kind = "file"
+name = "beside"
+path = "{folder}/audit-heads.jsonl"
+
+[[audit.forward]]
+kind = "file"
+name = "lines"
+path = "{folder}/audit.jsonl"
 """
 
 
@@ -133,7 +143,7 @@ def _settings_file(folder: Path) -> Path:
         path.write_text(
             _SETTINGS.format(
                 database=folder / "kube-iam.db", secret_key=secrets.token_urlsafe(48), encryption_key=Fernet.generate_key().decode(),
-                prefix="demo:" if on_own_cluster() else "",
+                prefix="demo:" if on_own_cluster() else "", folder=folder.absolute(),
             ),
             "utf-8",
         )

@@ -1,9 +1,12 @@
 """Syslog messages over TCP (RFC 6587, octet counting) and TLS (RFC 5425).
 
-Syslog has no acknowledgement; what a connection's end tells has to do. We close our side, then wait until the server has closed its
-own, which a server does when it has read everything before. A server that went away in between is told from it by two signs: its
-kernel resets a connection on which something was left unread, and it never acknowledges what came after its end.
-What no sender over syslog can learn is whether the server has kept what it has read.
+Syslog has no acknowledgement; what a connection's end tells has to do. We close our side, then wait for the server to close its own,
+which it does once it has read everything. A server that went away in between shows: its system resets a connection on which something
+was left unread, and never acknowledges what came after its end.
+
+With TLS this holds, as our close_notify is read after the work on all that came before it. Over plain TCP a server may still be killed
+while it works on the last that it has read, and end as if it were done; hence we listen for a moment before we close. What no sender
+over syslog can learn is whether a server, or whatever stands between, keeps what it has read.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from contextlib import contextmanager, suppress
 from iam.notify.base import NotDelivered
 
 _PIECE = 65_536
+_LISTEN_SECONDS = 0.1
+"""As long as a server has, over plain TCP, to refuse what it was sent (TLS is spoken there), or to fail on it."""
 _POLL_SECONDS = 0.005
 _CUT = {errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN}
 
@@ -47,13 +52,24 @@ class SyslogSender:
         self._client_key_file = client_key_file
         self._server_name = server_name or host
         self._timeout = timeout
-        self._answers_close_notify = False
+        self._ends_silently = not tls
 
     def send(self, messages: Sequence[bytes]) -> None:
-        """RFC 5424 messages, in order, without framing. Raises NotDelivered: then some may have arrived all the same."""
+        """RFC 5424 messages, in order, without framing. Raises NotDelivered: then some may have arrived all the same.
+
+        A TLS server answers close_notify (RFC 5425, 4.4), or was cut off, or is one of those that never do (rsyslog with GnuTLS). The
+        latter is believed the second time, at the price of one batch that comes twice.
+        """
         if not messages:
             return
         data = memoryview(b"".join(b"%d %b" % (len(message), message) for message in messages))  # RFC 6587, 3.4.1
+        has_answered = self._deliver(data)
+        if not has_answered and not self._ends_silently:
+            has_answered = self._deliver(data)
+        self._ends_silently = not has_answered
+
+    def _deliver(self, data: memoryview) -> bool:
+        """On one connection; whether it ended with close_notify. Raises NotDelivered."""
         context = self._context() if self._tls else None
         with self._step("connecting"):
             connection = socket.create_connection((self._host, self._port), self._timeout)
@@ -64,9 +80,8 @@ class SyslogSender:
             with self._step("sending"):
                 for start in range(0, len(data), _PIECE):
                     connection.sendall(data[start : start + _PIECE])
-                _require_silence(connection)
             with self._step("waiting until all is read"):
-                self._end(connection)
+                return self._end(connection)
         finally:
             connection.close()
 
@@ -102,60 +117,56 @@ class SyslogSender:
                 context.load_cert_chain(self._client_cert_file, self._client_key_file or None, password="")
         return context
 
-    def _end(self, connection: socket.socket) -> None:
-        """Close our side and wait for the other's end. Raises OSError unless it came in order."""
+    def _end(self, connection: socket.socket) -> bool:
+        """Close our side and wait for the other's; whether close_notify came. Raises OSError unless it ended in order."""
         deadline = time.monotonic() + self._timeout
-        connection.settimeout(self._timeout)
+        has_answered = False
         if isinstance(connection, ssl.SSLSocket):
-            self._end_tls(connection)
+            _require_silence(connection, 0)
+            connection.settimeout(_left(deadline))
+            with suppress(ssl.SSLEOFError):
+                connection.unwrap()
+                has_answered = True
+        else:
+            _wait_until_acknowledged(connection, deadline)
+            _require_silence(connection, _LISTEN_SECONDS)
         connection.shutdown(socket.SHUT_WR)  # from here on, a TLS socket is a plain one
         connection.settimeout(_left(deadline))
         if connection.recv(1):
             raise ConnectionAbortedError(_SPEAKS)
-        while not _is_acknowledged(connection):
-            time.sleep(min(_POLL_SECONDS, _left(deadline)))
-
-    def _end_tls(self, connection: ssl.SSLSocket) -> None:
-        """Exchange close_notify (RFC 5425, 4.4). Some servers (rsyslog with GnuTLS) only end the connection; then TCP's signs must do.
-
-        A server that has answered before is held to it, once: it may have been replaced by another kind.
-        """
-        try:
-            connection.unwrap()
-            self._answers_close_notify = True
-        except ssl.SSLEOFError:
-            if self._answers_close_notify:
-                self._answers_close_notify = False
-                raise ConnectionAbortedError("it ended without close_notify, which it has sent before") from None
+        _wait_until_acknowledged(connection, deadline)
+        return has_answered
 
 
 _SPEAKS = "it answers, which no syslog server does"
 
 
-def _require_silence(connection: socket.socket) -> None:
-    """Raises OSError where the other side has already ended, so that its end tells nothing, or speaks: then it is no syslog server."""
-    connection.setblocking(False)
-    with suppress(BlockingIOError, ssl.SSLWantReadError):
+def _require_silence(connection: socket.socket, seconds: float) -> None:
+    """Raises OSError where the other side ends before us, so that its end tells nothing, or speaks: then it is no syslog server."""
+    connection.settimeout(seconds)
+    with suppress(TimeoutError, BlockingIOError, ssl.SSLWantReadError):
         raise ConnectionAbortedError(_SPEAKS if connection.recv(1) else "it closed the connection before we did")
 
 
-def _is_acknowledged(connection: socket.socket) -> bool:
-    """Whether all of it, with our end, was accepted by the other side's kernel, which it was not if it ended first. Raises OSError.
+def _wait_until_acknowledged(connection: socket.socket, deadline: float) -> None:
+    """Until the other side's system has accepted all of it, our end too, which it does not after its own end. Raises OSError.
 
-    See SIOCOUTQ in tcp(7); other systems than Linux have nothing like it.
+    See SIOCOUTQ in tcp(7); systems other than Linux have nothing like it.
     """
-    code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code:
+    while sys.platform == "linux" and any(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(struct.calcsize("i")))):
+        _raise_pending(connection)
+        time.sleep(min(_POLL_SECONDS, _left(deadline)))
+    _raise_pending(connection)
+
+
+def _raise_pending(connection: socket.socket) -> None:
+    if code := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         raise OSError(code, os.strerror(code))
-    if sys.platform != "linux":
-        return True
-    waiting = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(struct.calcsize("i")))
-    return not any(waiting)
 
 
 def _left(deadline: float) -> float:
     """Seconds, never none. Raises TimeoutError."""
     left = deadline - time.monotonic()
     if left <= 0:
-        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        raise TimeoutError
     return left

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from textwrap import shorten
 from typing import Any
 
 from flask_babel import gettext as _
@@ -41,5 +42,5 @@ def by_day(events: Iterable[AuditEvent]) -> Iterator[tuple[str, list[AuditEvent]
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "–"
+        return shorten(", ".join(map(str, value)), 160, placeholder=" …") or "–"
     return str(value)[:200]

@@ -71,6 +71,14 @@ def _gauges() -> CollectorRegistry:
         behind.labels(state.cluster.name).set(state.is_behind)
         failures.labels(state.cluster.name).set(state.failures)
         bindings.labels(state.cluster.name).set(state.bindings)
+    chain = ours.chain.state(WORKER)
+    Gauge("kube_iam_audit_waiting", "Audit events that are not sealed yet", registry=registry).set(chain.waiting)
+    Gauge("kube_iam_audit_forged", "Rows of the audit trail that this service did not write", registry=registry).set(chain.put_aside)
+    lag = Gauge("kube_iam_audit_lag_seconds", "How long the oldest event waits that has not arrived", ["forwarder"], registry=registry)
+    undelivered = Gauge("kube_iam_audit_behind", "Events that have not arrived", ["forwarder"], registry=registry)
+    for forwarder in ours.forwarding.standings(WORKER):
+        lag.labels(forwarder.name).set(forwarder.lag_seconds)
+        undelivered.labels(forwarder.name).set(forwarder.behind)
     stopped = Gauge("kube_iam_sync_stopped", "1 while a directory's sync has stopped", ["directory"], registry=registry)
     for sync in services.current().sync.states(WORKER):
         stopped.labels(sync.directory).set(bool(sync.alarm))

@@ -97,7 +97,16 @@ def warnings() -> list[str]:
     found = []
     if services.current().heartbeats.is_missed(actor):
         found.append(_("No worker has been seen for a while, so changes do not reach the clusters. Run iam worker."))
-    for directory in services.current().world.settings.directories:
+    ours = services.current()
+    state = ours.chain.state(actor)
+    if state.put_aside:
+        found.append(_("The audit trail holds rows that this service did not write. Run iam audit verify."))
+    elif state.is_late:
+        found.append(_("Audit events wait to be sealed. Run iam worker."))
+    late = [one.name for one in ours.forwarding.standings(actor) if one.is_late]
+    if late:
+        found.append(_("The audit trail does not arrive at %(names)s.", names=", ".join(late)))
+    for directory in ours.world.settings.directories:
         if isinstance(directory, LdapSettings) and directory.insecure_plain:
             words = _("Not for production: the directory %(name)s takes passwords over an unencrypted connection.", name=directory.label)
             found.append(words)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -15,16 +14,14 @@ from fixtures.cli import Iam
 from fixtures.sealed import DATABASES, DAYS, KEY, Trail, database, first_finding, lived
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from iam.evidence.blocks import Head, head_of, seal
-from iam.evidence.events import parsed_moment
 from iam.evidence.keys import SigningKey, to_pem
 from iam.services.vault import Vault
 
-Wrong = tuple[str, int, int]
-"""What is named first: its kind, the event, the block."""
-Hand = Callable[[Trail], Wrong]
-FORGED = "not written by this service"
-UNTRUSTED = "not signed by a trusted key"
+Hand = Callable[[Trail], object]
+Wrong = Callable[[Trail], tuple[str, int | None, int | None]]
+"""What is to be named first: its kind, the event and the block; None where both have one."""
+FORGED, UNTRUSTED = "not written by this service", "not signed by a trusted key"
+MALLORY = SigningKey.new()
 
 
 @pytest.fixture(scope="module", params=DATABASES)
@@ -47,208 +44,156 @@ def trail(
         yield Trail(copy, folder, Iam(monkeypatch, capsys, tmp_path / "kube-iam.toml"))
 
 
-def body_of(trail: Trail, seq: int) -> str:
-    return str(trail.sql("SELECT body FROM audit_trail WHERE seq = :seq", seq=seq)[0].body)
+def named(text: str, name: str) -> str:
+    return re.sub(r'"actor_name":"[^"]*"', f'"actor_name":"{name}"', text)
 
 
-def rewrite(trail: Trail, seq: int, body: str) -> None:
-    trail.sql("UPDATE audit_trail SET body = :body WHERE seq = :seq", seq=seq, body=body)
+def swap_bodies(trail: Trail, one: int, other: int) -> None:
+    texts = trail.body(one), trail.body(other)
+    trail.rewrite(one, texts[1])
+    trail.rewrite(other, texts[0])
 
 
-def insert(trail: Trail, body: str, *, seq: int | None = None, mark: str = "0" * 32, row: int = 100_000) -> None:
-    trail.sql("INSERT INTO audit_trail (id, seq, body, mark) VALUES (:row, :seq, :body, :mark)", row=row, seq=seq, body=body, mark=mark)
-
-
-def forged(trail: Trail, **facts: Any) -> str:
-    """The text of an event that never was."""
-    return json.dumps(json.loads(body_of(trail, trail.inside(2))) | facts, separators=(",", ":"))
-
-
-def delete(trail: Trail, first: int, last: int) -> None:
-    trail.sql("DELETE FROM audit_trail WHERE seq BETWEEN :first AND :last", first=first, last=last)
-
-
-def block_of(trail: Trail, number: int) -> Any:
-    return trail.sql("SELECT * FROM audit_blocks WHERE number = :number", number=number)[0]
-
-
-def change_block(trail: Trail, number: int, **values: Any) -> None:
-    settings = ", ".join(f"{name} = :{name}" for name in values)
-    trail.sql(f"UPDATE audit_blocks SET {settings} WHERE number = :this", this=number, **values)
-
-
-def change_key(trail: Trail, number: int, **values: Any) -> None:
-    settings = ", ".join(f"{name} = :{name}" for name in values)
-    trail.sql(f"UPDATE audit_keys SET {settings} WHERE number = :this", this=number, **values)
-
-
-def history_anew(trail: Trail, key: SigningKey, start: int) -> None:
-    """Blocks from here on, over the events as they are now, signed by this key."""
-    before: Head | None = None
-    for number, (first, last) in sorted(trail.blocks.items()):
-        row = block_of(trail, number)
-        if number < start:
-            header = json.loads(row.header)
-            before = Head(number, last, row.hash, header["sealed_at"])
-            continue
-        found = trail.sql("SELECT body FROM audit_trail WHERE seq BETWEEN :first AND :last ORDER BY seq", first=first, last=last)
-        block = seal([one.body.encode() for one in found], before, key, parsed_moment(json.loads(row.header)["sealed_at"]))
-        before = head_of(block)
-        change_block(trail, number, header=block.header.decode(), leaves=block.leaves.hex(), signature=block.signature, hash=block.hash)
-
-
-# -- rows --------------------------------------------------------------------------------------------------------------
-
-
-def a_row_is_changed(trail: Trail) -> Wrong:
-    seq = trail.inside(3)
-    rewrite(trail, seq, re.sub(r'"actor_name":"[^"]*"', '"actor_name":"mallory"', body_of(trail, seq)))
-    return "changed", seq, 3
-
-
-def a_row_is_changed_by_one_blank(trail: Trail) -> Wrong:
-    rewrite(trail, trail.end, body_of(trail, trail.end) + " ")
-    return "changed", trail.end, DAYS
-
-
-def a_row_is_gone_in_the_middle(trail: Trail) -> Wrong:
-    seq = trail.inside(4)
-    delete(trail, seq, seq)
-    return "removed", seq, 4
-
-
-def the_first_row_is_gone(trail: Trail) -> Wrong:
-    delete(trail, 1, 1)
-    return "removed", 1, 1
-
-
-def the_last_row_is_gone(trail: Trail) -> Wrong:
-    delete(trail, trail.end, trail.end)
-    return "removed", trail.end, DAYS
-
-
-def many_rows_are_gone(trail: Trail) -> Wrong:
-    delete(trail, trail.inside(2), trail.inside(5))
-    return "removed", trail.inside(2), 2
-
-
-def all_rows_are_gone(trail: Trail) -> Wrong:
-    delete(trail, 1, trail.end)
-    return "removed", 1, 0
-
-
-def a_block_of_rows_and_a_later_row_are_gone(trail: Trail) -> Wrong:
-    delete(trail, *trail.blocks[2])
-    delete(trail, trail.inside(4), trail.inside(4))
-    return "removed", trail.blocks[2][0], 0
-
-
-def two_bodies_are_swapped(trail: Trail) -> Wrong:
-    one, other = trail.inside(3, 2), trail.inside(3, 9)
-    texts = body_of(trail, one), body_of(trail, other)
-    rewrite(trail, one, texts[1])
-    rewrite(trail, other, texts[0])
-    return "reordered", one, 3
-
-
-def swap(trail: Trail, one: int, other: int) -> None:
-    for before, now in ((one, -1), (other, one), (-1, other)):
-        trail.sql("UPDATE audit_trail SET seq = :now WHERE seq = :before", before=before, now=now)
-
-
-def two_numbers_are_swapped(trail: Trail) -> Wrong:
-    swap(trail, trail.inside(3, 2), trail.inside(3, 9))
-    return "reordered", trail.inside(3, 2), 3
-
-
-def two_numbers_of_two_blocks_are_swapped(trail: Trail) -> Wrong:
-    swap(trail, trail.inside(2), trail.inside(5))
-    return "changed", trail.inside(2), 2
-
-
-def a_row_is_taken_back_to_those_that_wait(trail: Trail) -> Wrong:
-    trail.sql("UPDATE audit_trail SET seq = NULL WHERE seq = :seq", seq=trail.inside(3))
-    return "removed", trail.inside(3), 3
-
-
-# -- rows that we did not write ----------------------------------------------------------------------------------------
-
-
-def a_forged_row_waits(trail: Trail) -> Wrong:
-    insert(trail, forged(trail, actor_name="mallory"))
-    return FORGED, 0, 0
-
-
-def a_forged_row_carries_a_mark_of_another(trail: Trail) -> Wrong:
-    (old,) = trail.sql("SELECT mark FROM audit_trail WHERE seq = :seq", seq=trail.inside(2))
-    delete(trail, trail.inside(6), trail.inside(6))
-    trail.sql("UPDATE audit_trail SET mark = 'moved' WHERE seq = :seq", seq=trail.inside(2))
-    insert(trail, forged(trail, actor_name="mallory"), mark=old.mark)
-    return "removed", trail.inside(6), 6
-
-
-def a_forged_row_has_a_strange_mark(trail: Trail) -> Wrong:
-    insert(trail, forged(trail, actor_name="mallory"), mark="\u00e4" * 32)
-    return FORGED, 0, 0
-
-
-def a_forged_row_stands_at_the_end(trail: Trail) -> Wrong:
-    insert(trail, forged(trail), seq=trail.end + 1)
-    return "inserted", trail.end + 1, 0
-
-
-def a_forged_row_stands_far_behind_the_end(trail: Trail) -> Wrong:
-    insert(trail, forged(trail), seq=2**62)
-    return "inserted", 2**62, 0
-
-
-def a_forged_row_has_the_number_zero(trail: Trail) -> Wrong:
-    insert(trail, forged(trail), seq=0)
-    return FORGED, 0, 0
-
-
-def a_forged_row_has_a_negative_number(trail: Trail) -> Wrong:
-    insert(trail, forged(trail), seq=-7)
-    return FORGED, 0, 0
-
-
-def an_old_row_is_replayed(trail: Trail) -> Wrong:
+def replay(trail: Trail) -> None:
     (old,) = trail.sql("SELECT id, body, mark FROM audit_trail WHERE seq = :seq", seq=trail.inside(2))
     with pytest.raises(IntegrityError):
-        insert(trail, old.body, mark=old.mark)
-    trail.sql("UPDATE audit_trail SET mark = 'moved' WHERE id = :row", row=old.id)
-    insert(trail, old.body, mark=old.mark)
-    return FORGED, 0, 0
+        trail.insert(old.body, mark=old.mark)
+    trail.change("audit_trail", f"id = {old.id}", mark="moved")
+    trail.insert(old.body, mark=old.mark)
 
 
-def retention_is_forged(trail: Trail, last: int) -> str:
-    return forged(trail, action="audit.pruned", result="done", details={"first": 1, "last": last, "block": 2})
+def pruned(trail: Trail) -> str:
+    """Says that retention removed the first two blocks."""
+    return trail.forged(action="audit.pruned", result="done", details={"first": 1, "last": trail.blocks[2][1], "block": 2})
 
 
-def a_waiting_row_excuses_a_removal(trail: Trail) -> Wrong:
-    delete(trail, 1, trail.blocks[2][1])
-    insert(trail, retention_is_forged(trail, trail.blocks[2][1]) if trail.sql("SELECT 1 FROM audit_trail WHERE seq = :seq",
-           seq=trail.inside(2)) else json.dumps(json.loads(body_of(trail, trail.inside(4))) | {
-               "action": "audit.pruned", "result": "done", "details": {"last": trail.blocks[2][1]}}, separators=(",", ":")))
-    return "removed", 1, 0
+def prune(trail: Trail) -> None:
+    trail.delete(1, trail.blocks[2][1])
 
 
-def a_row_behind_the_end_excuses_a_removal(trail: Trail) -> Wrong:
-    text = retention_is_forged(trail, trail.blocks[2][1])
-    delete(trail, 1, trail.blocks[2][1])
-    insert(trail, text, seq=trail.end + 1)
-    return "removed", 1, 0
+def drop(trail: Trail, number: int, *, events: bool) -> None:
+    trail.sql("DELETE FROM audit_blocks WHERE number = :number", number=number)
+    if events:
+        trail.delete(*trail.blocks[number])
 
 
-def a_changed_row_excuses_a_removal(trail: Trail) -> Wrong:
-    rewrite(trail, trail.inside(5), retention_is_forged(trail, trail.blocks[2][1]))
-    delete(trail, 1, trail.blocks[2][1])
-    return "removed", 1, 0
+def cut(trail: Trail, after: int) -> None:
+    for number in range(after + 1, DAYS + 1):
+        drop(trail, number, events=True)
 
 
-# -- blocks ------------------------------------------------------------------------------------------------------------
+def stolen(trail: Trail) -> SigningKey:
+    """The key itself, of an attacker who has the settings too."""
+    (row,) = trail.sql("SELECT private FROM audit_keys WHERE number = 2")
+    return SigningKey.from_hex(Vault([KEY]).open(bytes(row.private))["private"])
 
 
-def a_header_is_changed(trail: Trail) -> Wrong:
-    change_block(trail, 3, header=block_of(trail, 3).header.replace('Z"', '1Z"'))
-    return "block changed", 0, 3
+def both(*hands: Hand) -> Hand:
+    return lambda trail: [hand(trail) for hand in hands]
+
+
+def header(trail: Trail, at: int, old: str, new: str) -> None:
+    changed = re.sub(old, new, trail.block(at).header)
+    assert changed != trail.block(at).header
+    trail.change_block(at, header=changed)
+
+
+def raw(trail: Trail, at: int, name: str, start: str) -> None:
+    """A column of a block, its first characters replaced."""
+    trail.change_block(at, **{name: start + str(getattr(trail.block(at), name))[len(start) :]})
+
+
+ROWS: dict[str, tuple[Hand, Wrong]] = {
+    "changed": (lambda t: t.rewrite(t.inside(3), named(t.body(t.inside(3)), "mallory")), lambda t: ("changed", t.inside(3), 3)),
+    "changed by a blank": (lambda t: t.rewrite(t.end, t.body(t.end) + " "), lambda t: ("changed", t.end, DAYS)),
+    "changed at the beginning": (lambda t: t.rewrite(1, named(t.body(1), "")), lambda t: ("changed", 1, 1)),
+    "another's text": (lambda t: t.rewrite(t.inside(2), t.body(t.inside(5))), lambda t: ("changed", t.inside(2), 2)),
+    "removed in the middle": (lambda t: t.delete(t.inside(4), t.inside(4)), lambda t: ("removed", t.inside(4), 4)),
+    "removed at the beginning": (lambda t: t.delete(1, 1), lambda t: ("removed", 1, 1)),
+    "removed at the end": (lambda t: t.delete(t.end, t.end), lambda t: ("removed", t.end, DAYS)),
+    "many removed": (lambda t: t.delete(t.inside(2), t.inside(5)), lambda t: ("removed", t.inside(2), 2)),
+    "all removed": (lambda t: t.delete(1, t.end), lambda t: ("removed", 1, None)),
+    "all of a block removed, and a later one": (
+        both(lambda t: t.delete(*t.blocks[2]), lambda t: t.delete(t.inside(4), t.inside(4))), lambda t: ("removed", t.blocks[2][0], None),
+    ),
+    "bodies swapped": (lambda t: swap_bodies(t, t.inside(3, 2), t.inside(3, 9)), lambda t: ("reordered", t.inside(3, 2), 3)),
+    "numbers swapped": (lambda t: t.swap(t.inside(3, 2), t.inside(3, 9)), lambda t: ("reordered", t.inside(3, 2), 3)),
+    "numbers of two blocks swapped": (lambda t: t.swap(t.inside(2), t.inside(5)), lambda t: ("changed", t.inside(2), 2)),
+    "unsealed again": (lambda t: t.change("audit_trail", f"seq = {t.inside(3)}", seq=None), lambda t: ("removed", t.inside(3), 3)),
+    "forged, waits": (lambda t: t.insert(t.forged(actor_name="mallory")), lambda t: (FORGED, 0, 0)),
+    "forged, mark is not ASCII": (lambda t: t.insert(t.forged(), mark="\u00e4" * 32), lambda t: (FORGED, 0, 0)),
+    "forged, at the end": (lambda t: t.insert(t.forged(), seq=t.end + 1), lambda t: ("inserted", t.end + 1, 0)),
+    "forged, far behind the end": (lambda t: t.insert(t.forged(), seq=2**62), lambda t: ("inserted", 2**62, 0)),
+    "forged, number zero": (lambda t: t.insert(t.forged(), seq=0), lambda t: (FORGED, 0, 0)),
+    "forged, below zero": (lambda t: t.insert(t.forged(), seq=-7), lambda t: (FORGED, 0, 0)),
+    "replayed": (replay, lambda t: (FORGED, 0, 0)),
+    "removal excused by a row that waits": (
+        both(lambda t: t.insert(pruned(t)), prune), lambda t: ("removed", 1, None),
+    ),
+    "removal excused by a row behind the end": (
+        both(lambda t: t.insert(pruned(t), seq=t.end + 1), prune), lambda t: ("removed", 1, None),
+    ),
+    "removal excused by a changed row": (
+        both(lambda t: t.rewrite(t.inside(5), pruned(t)), prune), lambda t: ("removed", 1, None),
+    ),
+}
+BLOCKS: dict[str, tuple[Hand, Wrong]] = {
+    "header, time": (lambda t: header(t, 3, r"\.\d{6}Z", ".000001Z"), lambda t: ("block changed", 0, 3)),
+    "header, time of the last": (lambda t: header(t, DAYS, r"\.\d{6}Z", ".000001Z"), lambda t: ("block changed", 0, DAYS)),
+    "header, endless count": (lambda t: header(t, 3, r'"count":\d+', '"count":' + "9" * 15), lambda t: ("block changed", 0, 3)),
+    "header, other number": (lambda t: header(t, 3, '"number":3', '"number":4'), lambda t: ("block removed", 0, 3)),
+    "header, another's key": (lambda t: header(t, 3, '"key":"[^"]*"', f'"key":"{MALLORY.fingerprint}"'), lambda t: ("block changed", 0, 4)),
+    "header, no JSON": (lambda t: t.change_block(3, header="[]"), lambda t: ("block changed", 0, None)),
+    "leaves": (lambda t: raw(t, 3, "leaves", "0" * 64), lambda t: ("block changed", 0, 3)),
+    "leaves, one more": (lambda t: t.change_block(3, leaves=t.block(3).leaves + "0" * 64), lambda t: ("block changed", 0, 3)),
+    "leaves, no hex": (lambda t: raw(t, 3, "leaves", "zz"), lambda t: ("block changed", 0, 3)),
+    "signature": (lambda t: raw(t, 3, "signature", "0" * 16), lambda t: ("block changed", 0, 3)),
+    "signature, no hex": (lambda t: raw(t, 3, "signature", "zz"), lambda t: ("block changed", 0, 3)),
+    "hash": (lambda t: raw(t, 3, "hash", "0" * 16), lambda t: ("block changed", 0, 3)),
+    "first number": (lambda t: t.change_block(3, first_seq=t.blocks[3][0] + 1), lambda t: ("block changed", 0, 3)),
+    "last number": (lambda t: t.change_block(3, last_seq=t.blocks[3][1] - 1), lambda t: ("block changed", 0, 3)),
+    "time": (lambda t: t.change_block(3, sealed_at="2001-01-01 00:00:00"), lambda t: ("block changed", 0, 3)),
+    "number": (lambda t: t.change_block(3, number=100), lambda t: ("block removed", 0, 3)),
+    "number of the last": (lambda t: t.change_block(DAYS, number=100), lambda t: ("block changed", 0, DAYS)),
+    "removed with its events": (lambda t: drop(t, 3, events=True), lambda t: ("block removed", 0, 3)),
+    "removed without its events": (lambda t: drop(t, 3, events=False), lambda t: ("block removed", 0, 3)),
+    "first removed with its events": (lambda t: drop(t, 1, events=True), lambda t: ("block removed", 0, 1)),
+    "last removed without its events": (lambda t: drop(t, DAYS, events=False), lambda t: ("inserted", t.blocks[DAYS][0], 0)),
+    "of another key from the fourth on": (lambda t: t.history_anew(MALLORY, 4), lambda t: (UNTRUSTED, 0, 4)),
+}
+KEYS: dict[str, tuple[Hand, Wrong]] = {
+    "another public key": (lambda t: t.change_key(2, public=MALLORY.public.hex()), lambda t: (UNTRUSTED, 0, 4)),
+    "another key": (
+        lambda t: t.change_key(2, public=MALLORY.public.hex(), fingerprint=MALLORY.fingerprint), lambda t: (UNTRUSTED, 0, 4),
+    ),
+    "another key, and its blocks": (
+        both(lambda t: t.change_key(2, public=MALLORY.public.hex(), fingerprint=MALLORY.fingerprint), lambda t: t.history_anew(MALLORY, 4)),
+        lambda t: (UNTRUSTED, 0, 4),
+    ),
+    "introduction": (lambda t: t.change_key(2, signature="0" * 128), lambda t: (UNTRUSTED, 0, 4)),
+    "introduction, no hex": (lambda t: t.change_key(2, signature="zz"), lambda t: (UNTRUSTED, 0, 4)),
+    "introduced by itself": (
+        lambda t: t.change_key(2, introduced_by=MALLORY.fingerprint, signature=MALLORY.introduce(MALLORY).signature,
+                               public=MALLORY.public.hex(), fingerprint=MALLORY.fingerprint),
+        lambda t: (UNTRUSTED, 0, 4),
+    ),
+    "introduction removed": (lambda t: t.sql("DELETE FROM audit_keys WHERE number = 2"), lambda t: (UNTRUSTED, 0, 4)),
+    "public key, no hex": (lambda t: t.change_key(2, public="zz"), lambda t: (UNTRUSTED, 0, 4)),
+    "all keys removed": (lambda t: t.sql("DELETE FROM audit_keys"), lambda t: (UNTRUSTED, 0, 1)),
+}
+HANDS = {f"{what}: {name}": hand for what, hands in (("row", ROWS), ("block", BLOCKS), ("key", KEYS)) for name, hand in hands.items()}
+
+
+def wrong_first(trail: Trail, *more: str) -> tuple[str, int, int]:
+    said = trail.verify(*more)
+    assert (said.code, said.json["whole"]) == (1, False), said
+    return first_finding(said)
+
+
+@pytest.mark.parametrize("name", HANDS)
+def test_what_went_wrong_first_is_named(trail: Trail, name: str) -> None:
+    hand, wrong = HANDS[name]
+    expected = wrong(trail)
+    hand(trail)
+    found = wrong_first(trail)
+    assert tuple(one if told is not None else None for one, told in zip(found, expected, strict=True)) == expected

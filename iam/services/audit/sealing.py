@@ -46,8 +46,8 @@ class Sealer:
 
     def head(self) -> Head | None:
         """Where the chain ends now."""
-        row = db.session.scalars(select(AuditBlock).order_by(AuditBlock.number.desc()).limit(1)).one_or_none()
-        return head_of(row.block) if row else None
+        header = db.session.scalar(select(AuditBlock.header).order_by(AuditBlock.number.desc()).limit(1))
+        return head_of(Block(header.encode(), b"", "")) if header else None
 
     def waiting(self) -> int:
         """How many events are not sealed yet."""
