@@ -102,7 +102,7 @@ class SyslogSender:
         if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) or (isinstance(error, OSError) and error.errno in _CUT):
             return "the connection was cut"
         if isinstance(error, ssl.SSLError):
-            return (error.reason or "TLS error").replace("_", " ").lower()
+            return (error.reason or "not in the form that was expected").replace("_", " ").lower()
         if isinstance(error, OSError):
             return error.strerror or str(error) or type(error).__name__
         return "this is no name of a server"

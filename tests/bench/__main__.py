@@ -8,7 +8,7 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 
-NAMES = ("kubeconfig", "signing", "logins", "home", "reconcile", "engine", "explorer", "authoring", "requests")
+NAMES = ("kubeconfig", "signing", "logins", "home", "reconcile", "engine", "explorer", "authoring", "requests", "audit")
 
 
 def main(wanted: list[str]) -> int:

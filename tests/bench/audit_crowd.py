@@ -160,3 +160,50 @@ def _value(connection: psycopg.Connection, query: str) -> int:
     row = connection.execute(query).fetchone()
     assert row
     return int(row[0])
+
+
+def questions(rng: random.Random, first: int, events: int) -> dict[str, dict[str, str]]:
+    """What an auditor asks of the page, one of each kind."""
+    who, seldom = person(rng.randrange(PEOPLE)), f"once-{rng.randrange(max(1, events // SELDOM))}"
+    case, place, cluster = rng.randrange(events // A_CASE), rng.randrange(251), f"prod-{rng.randrange(CLUSTERS)}"
+    day = BEGAN + YEARS * rng.uniform(0.1, 0.9)
+    since, until = (f"{moment(one)[:19]}Z" for one in (day, day + timedelta(days=1)))
+    middle, early = str(first + events // 2 + rng.randrange(999)), str(first + events // 1000 + rng.randrange(999))
+    mapping = f"corp:team-{place} -> ClusterRole/view"
+    return {
+        "nothing": {},
+        "a busy actor": {"actor": person(0)},
+        "an actor": {"actor": who},
+        "an actor of one event": {"actor": seldom},
+        "an actor whom nobody knows": {"actor": "nobody"},
+        "an action": {"action": "credential.issued"},
+        "a rare action": {"action": "keys.rotated"},
+        "a family of actions": {"action": "grant."},
+        "action and cluster": {"action": "credential.issued", "cluster": cluster},
+        "action and a rare cluster": {"action": "mapping.created", "cluster": RARE},
+        "refused": {"result": "refused"},
+        "failed, in a cluster": {"result": "failed", "cluster": cluster},
+        "a person": {"person": who},
+        "a busy person": {"person": person(0)},
+        "a case": {"case": case_id(case)},
+        "a target": {"target": mapping},
+        "a call": {"request": f"{rng.getrandbits(128):032x}"},
+        "a day": {"since": since, "until": until},
+        "before a day": {"until": since},
+        "a cluster, a day": {"cluster": cluster, "since": since, "until": until},
+        "a cluster, before a day": {"cluster": cluster, "until": since},
+        "refused, a day": {"result": "refused", "since": since, "until": until},
+        "actor and action": {"actor": who, "action": "credential.issued"},
+        "actor, action, cluster": {"actor": who, "action": "mapping.created", "cluster": cluster},
+        "actor and action that never met": {"actor": person(0), "action": "keys.rotated"},
+        "busy actor and result that never met": {"actor": "kube-iam", "result": "refused"},
+        "busy action and result that never met": {"action": "grant.", "result": "refused"},
+        "busy actor and action that never met": {"actor": "kube-iam", "action": "login"},
+        "target and an actor": {"target": mapping, "actor": who},
+        "nothing, from the middle": {"before": middle},
+        "action and cluster, from the middle": {"action": "login", "cluster": cluster, "before": middle},
+        "refused, near the beginning": {"result": "refused", "before": early},
+        "a busy actor, near the beginning": {"actor": person(0), "before": early},
+        "an action, near the beginning": {"action": "credential.issued", "before": early},
+        "an actor, near the beginning": {"actor": who, "before": early},
+    }

@@ -52,6 +52,7 @@ PARTS = [
     Part("slapd", "slapd", _rig("slapd")),
     Part("openid_provider", "OpenID Provider", _rig("openid_provider")),
     Part("postgres", "PostgreSQL", _rig("postgres")),
+    Part("syslog_server", "rsyslog", _rig("syslog_server")),
     Part("control_plane", "control plane", _program("kube-apiserver", "--version")),
     Part("kubectl", "kubectl", _program("kubectl", "version", "--client")),
     Part("chromium", "Chromium", _rig("chromium")),

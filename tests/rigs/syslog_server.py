@@ -11,6 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
 from .certificates import CertificateAuthority
 from .processes import LOOPBACK, ChildProcess, RigMissing, accepts_connections, find_binary, first_line, free_port
 
@@ -92,15 +97,24 @@ class SyslogServer:
             os.kill(pid, signal.SIGKILL)
         self.process.stop()
 
+    def client_certificate(self) -> Path:
+        """A client's certificate that `authority` signed, with its key, in one file."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-iam")])
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        builder = self.authority._builder(name, key.public_key()).add_extension(usage, critical=False)
+        certificate = builder.sign(self.authority._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        form = serialization.PrivateFormat.PKCS8
+        secret = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        path = self.ca_file.with_name("client.pem")
+        path.write_bytes(certificate + secret)
+        return path
+
     def received(self) -> list[str]:
         """Every message so far, in the order they came."""
         if not self._received.exists():
             return []
         return [json.loads(f'"{line}"', strict=False) for line in self._received.read_text().split("\n")[:-1]]
-
-    def clear(self) -> None:
-        """Forget what came, while nobody sends."""
-        ...
 
 
 def version() -> str:
