@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -71,6 +71,3 @@ class Outlets:
                 outlet = AuditOutlet(name=name)
                 db.session.add(outlet)
         return outlet
-
-
-Formatter = Callable[[int, bytes], bytes]
