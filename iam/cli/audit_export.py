@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from iam.cli.session import State, pass_state
+from iam.cli.session import State, pass_state, progress
 from iam.errors import Conflict, Invalid, Unavailable
 from iam.evidence import exports
 from iam.services import Services
@@ -55,9 +53,7 @@ def export(state: State, /, kind: str, out: Path, resume: bool, **asked: str) ->
 
 
 def _write(ours: Services, running: Export, out: Path, *, quiet: bool) -> None:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    bar = Progress(*columns, console=Console(stderr=True), disable=quiet)
-    with _target(out, is_continued=running.is_continued) as target, bar:
+    with _target(out, is_continued=running.is_continued) as target, progress(quiet=quiet) as bar:
         task = bar.add_task("events", total=ours.exports.estimate(running))
         for part in ours.exports.parts(running):
             target.write(part)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from iam.cli.session import State, pass_state
+from iam.cli.session import State, pass_state, progress
 from iam.errors import Invalid
 from iam.evidence import exports, reading
 from iam.evidence.blocks import Head
@@ -34,8 +34,10 @@ def verify(state: State, file: Path | None, keys: tuple[Path, ...], anchors: tup
     trusted = [key for path in keys for key in _keys(path)]
     heads = [head for path in anchors for head in _heads(path)]
     if file is None:
-        with state.services() as (ours, actor):
-            report = ours.verifier.verify(actor, trusted, heads)
+        with state.services() as (ours, actor), progress(quiet=state.as_json) as bar:
+            head = ours.sealer.head()
+            task = bar.add_task("events", total=head.last if head else 0)
+            report = ours.verifier.verify(actor, trusted, heads, step=lambda events: bar.update(task, completed=events))
         return _tell(state, report, {}, is_pinned=bool(trusted))
     if not trusted:
         raise Invalid("Verifying a file needs --key with a public key that did not come with the file.", field="--key")

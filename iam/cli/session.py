@@ -15,6 +15,7 @@ from typing import Any
 import click
 from flask import Flask
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from iam import log, services, settings
@@ -70,6 +71,12 @@ class State:
 
 
 pass_state = click.pass_obj
+
+
+def progress(*, quiet: bool) -> Progress:
+    """A bar on standard error, where somebody looks at it."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=Console(stderr=True), disable=quiet or not sys.stderr.isatty())
 
 
 def read_text(path: Path) -> str:

@@ -82,10 +82,11 @@ def _exports(ground: Ground, config: Path) -> list[Row]:
         ours, anchor = (EVENTS / statistics.median(side) for side in ([one.seconds for one in runs], [one.anchor for one in runs]))
         anchor_is = "COPY of the same rows, all columns, read by psycopg"
         most = max(one.most for one in runs)
+        first, taken = max(one.first for one in runs), max(one.most - one.before for one in runs)
         rows += [
             Row(f"{EVENTS} events exported as {kind}", ours, anchor, "events/s", anchor_is, Target("ratio >=", least)),
-            Row("of it the first byte after", 1000 * max(one.first for one in runs), None, "ms", f"worst of {TIMES}", Target("ours <", 1000)),
-            Row("memory that it takes", max(one.most - one.before for one in runs), None, "MB", f"of {most:.0f} MB", Target("ours <", 100)),
+            Row("of it until the first byte", 1000 * first, None, "ms", f"worst of {TIMES}", Target("ours <", 1000)),
+            Row("memory that it takes", taken, None, "MB", f"of {most:.0f} MB", Target("ours <", 100)),
         ]
     verifying = alone(verify_file, config, file)
     file.unlink()
@@ -132,12 +133,10 @@ def _wait(futures: list[Any]) -> None:
 
 def _places(installation: Installation) -> list[str]:
     """A cluster for each process: they do not wait for each other's rows."""
-    now = installation.services.world.now()
-    clusters = [
-        {"id": new_id(), "name": f"bench-{number}", "server": "https://none:6443", "access": "credential", "signer": "csr", "created_at": now}
-        for number in range(CHANGERS)
-    ]
     with installation.app.app_context():
+        now = installation.services.world.now()
+        shared = {"server": "https://none:6443", "access": "credential", "signer": "csr", "created_at": now}
+        clusters = [{"id": new_id(), "name": f"bench-{number}"} | shared for number in range(CHANGERS)]
         db.session.execute(insert(Cluster), clusters)
         db.session.execute(insert(ReconcileState), [{"cluster_id": one["id"], "wanted_at": now, "done": 1} for one in clusters])
         db.session.commit()
@@ -159,8 +158,8 @@ def _pages(ground: Ground) -> list[Row]:
     finally:
         installation.close()
     for what, seconds in sorted(took.items(), key=lambda one: -milliseconds(one[1], 0.95)):
-        print(f"{what:40} p50 {milliseconds(seconds):8.1f} ms  p95 {milliseconds(seconds, 0.95):8.1f} ms  worst {1000 * max(seconds):8.1f} ms",
-              file=sys.stderr)  # fmt: skip
+        shown = "  ".join(f"{milliseconds(seconds, share):8.1f}" for share in (0.5, 0.95, 1))
+        print(f"{what:40} {shown} ms (p50, p95, worst)", file=sys.stderr)
     everything = [one for seconds in took.values() for one in seconds]
     worst = max(took, key=lambda what: milliseconds(took[what], 0.95))
     page = f"page of the trail, {PAGES} events, {len(took)} kinds of filters"
@@ -226,14 +225,14 @@ def _product(config: Path) -> Iterator[Services]:
 def seal(config: Path) -> Ran:
     """Everything that waits."""
     with _product(config) as ours:
-        before, seconds = _megabytes("VmRSS"), seconds_of(ours.sealer.seal)
+        before, seconds = _held(), seconds_of(ours.sealer.seal)
         return Ran(seconds, before, _megabytes("VmHWM"), EVENTS)
 
 
 def verify(config: Path) -> Ran:
     """The chain in the database."""
     with _product(config) as ours:
-        before, start = _megabytes("VmRSS"), time.perf_counter()
+        before, start = _held(), time.perf_counter()
         report = ours.verifier.verify(OPERATOR)
         assert report.is_whole, report.findings
         return Ran(time.perf_counter() - start, before, _megabytes("VmHWM"), report.events)
@@ -242,7 +241,7 @@ def verify(config: Path) -> Ran:
 def export(config: Path, kind: str, out: Path) -> Ran:
     """Ours to a file, then the anchor to nowhere."""
     with _product(config) as ours, out.open("wb") as file:
-        before, start = _megabytes("VmRSS"), time.perf_counter()
+        before, start = _held(), time.perf_counter()
         running, first = ours.exports.begin(OPERATOR, kind, Filter()), 0.0
         for part in ours.exports.parts(running):
             first = first or time.perf_counter() - start
@@ -262,7 +261,7 @@ def verify_file(config: Path, file: Path) -> Ran:
     """An export, with the first of our public keys."""
     with _product(config) as ours:
         trusted = [bytes.fromhex(ours.signing_keys.named()[0].public)]
-    before, start = _megabytes("VmRSS"), time.perf_counter()
+    before, start = _held(), time.perf_counter()
     with file.open("rb") as lines:
         report = verify_export(lines, trusted).report
     assert report.is_whole, report.findings
@@ -300,6 +299,12 @@ def seal_beside(config: Path, start_at: float) -> None:
             ours.sealer.seal()
             pause = ours.world.settings.audit.seal_seconds
         time.sleep(pause)
+
+
+def _held() -> float:
+    """Megabytes that this process holds now; its most is counted from here on."""
+    Path("/proc/self/clear_refs").write_text("5", "utf-8")
+    return _megabytes("VmRSS")
 
 
 def _megabytes(what: str) -> float:

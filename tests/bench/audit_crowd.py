@@ -146,7 +146,8 @@ def _copy(config: Path, first: int, start: int, count: int, of: int, are_sealed:
     rows = []
     for row, text in enumerate(texts(start, count, of), first + start):
         rows.append(f"{row}\t{row if are_sealed else chr(92) + 'N'}\t{text}\t{vault.mark(text.encode())}\n")
-    with connect(config) as connection, connection.cursor() as cursor, cursor.copy(f"COPY {TABLE} (id, seq, body, mark) FROM STDIN") as copy:
+    query = f"COPY {TABLE} (id, seq, body, mark) FROM STDIN"
+    with connect(config) as connection, connection.cursor() as cursor, cursor.copy(query) as copy:
         copy.write("".join(rows))
 
 

@@ -80,7 +80,7 @@ class SyslogServer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()
+        self.kill()
         self._temporary.cleanup()
 
     def start(self) -> None:
@@ -92,10 +92,17 @@ class SyslogServer:
         self.process.stop()
 
     def kill(self) -> None:
-        """End it without asking (SIGKILL)."""
-        if (pid := self.process.pid) is not None:
-            os.kill(pid, signal.SIGKILL)
+        """End it without asking."""
+        self._signal(signal.SIGKILL)
         self.process.stop()
+
+    def freeze(self) -> None:
+        """Let it read and say nothing, until it is killed; its system goes on taking connections and bytes."""
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if (pid := self.process.pid) is not None:
+            os.kill(pid, number)
 
     def client_certificate(self) -> Path:
         """A client's certificate that `authority` signed, with its key, in one file."""
