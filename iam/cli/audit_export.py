@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,7 +12,9 @@ import click
 
 from iam.cli.session import State, pass_state, progress
 from iam.errors import Conflict, Invalid, Unavailable
-from iam.evidence import exports
+from iam.evidence import exports, reading
+from iam.evidence.keys import KeyRing
+from iam.evidence.proof import Proof, Report, Sealed
 from iam.services import Services
 from iam.services.audit import Filter
 from iam.services.audit.exporting import KINDS, Export
@@ -68,38 +71,55 @@ def _target(out: Path, *, is_continued: bool) -> IO[bytes] | Zipped:
 
 
 def _resumed(ours: Services, actor: Actor, out: Path, wanted: Filter) -> Export:
-    """What stands in the file up to its last whole block stays; what is behind is cut away."""
+    """What stands in the file up to its last whole block is verified and stays; what is behind is cut away."""
     if wanted.is_narrow or out.suffix == ".gz":
         raise Invalid("Only an export of the whole trail as jsonl, not compressed, can be resumed.", field="--resume")
     try:
-        opening, whole, first, last, digest, events = _read(out)
+        kept = _read(out, KeyRing(bytes.fromhex(key.public) for key in ours.signing_keys.named()))
     except OSError as error:
         raise Invalid("%(path)s cannot be read: %(why)s", field="--out", path=str(out), why=str(error)) from None
     except exports.NotAnExport as problem:
         raise Invalid("%(path)s cannot be resumed: %(why)s.", field="--resume", path=str(out), why=str(problem)) from None
-    running = ours.exports.resume(actor, opening, last)
-    os.truncate(out, whole)
-    running.digest, running.size, running.events, running.first, running.last = digest, whole, events, first, last
+    running = ours.exports.resume(actor, kept.export, kept.report.head)
+    os.truncate(out, kept.size)
+    running.digest, running.size, running.events, running.first = kept.digest, kept.size, kept.report.events, kept.first
+    running.last = running.after if kept.report.events else 0
     return running
 
 
-def _read(out: Path) -> tuple[dict[str, Any], int, int, int, Any, int]:
-    with out.open("rb") as lines:
+@dataclass
+class _Kept:
+    """The beginning of an export."""
+
+    export: str
+    report: Report
+    digest: Any
+    size: int
+    first: int = 0
+
+
+def _read(out: Path, ring: KeyRing) -> _Kept:
+    with out.open("rb") as content:
+        lines = reading.bounded(content)
         head = next(lines, b"")
         opening, _keys = exports.read_opening(head)
-        digest, waiting = hashlib.sha256(head), list[bytes]()
-        whole, first, last, events = len(head), 0, 0, 0
+        proof = Proof(ring)
+        kept = _Kept(opening["export"], proof.report, hashlib.sha256(head), len(head))
+        part, events = b"", list[Sealed]()
         for line in lines:
             if exports.is_manifest(line):
                 raise exports.NotAnExport("it is complete already")
-            waiting.append(line)
-            if not exports.is_block(line) or not line.endswith(b"\n"):
+            if not line.endswith(b"\n"):
+                break
+            part += line
+            if exports.is_event(line):
+                events.append(exports.read_event(line))
                 continue
-            last = exports.read_block(line).last
-            first = first or (exports.read_event(waiting[0])[0] if len(waiting) > 1 else 0)
-            events += len(waiting) - 1
-            for one in waiting:
-                digest.update(one)
-                whole += len(one)
-            waiting = []
-    return opening, whole, first, last, digest, events
+            proof.take(exports.read_block(line), events)
+            if proof.report.findings:
+                raise exports.NotAnExport(proof.report.findings[0].words.rstrip("."))
+            kept.first = kept.first or (events[0][0] if events else 0)
+            kept.digest.update(part)
+            kept.size += len(part)
+            part, events = b"", []
+    return kept

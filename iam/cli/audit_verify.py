@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,10 @@ def verify(state: State, file: Path | None, keys: tuple[Path, ...], anchors: tup
             if manifest or beside.exists():
                 found = reading.verify_table(iter(lambda: content.read(_PART), b""), beside.read_bytes(), trusted)
             else:
-                found = reading.verify_export(content, trusted, heads)
+                found = reading.verify_export(reading.bounded(content), trusted, heads)
     except (exports.NotAnExport, NotAKey) as problem:
         raise Invalid("%(path)s is no export that can be verified: %(why)s", field=str(file), path=str(file), why=str(problem)) from None
-    except (OSError, EOFError) as problem:
+    except (OSError, EOFError, zlib.error) as problem:
         raise Invalid("%(path)s cannot be read: %(why)s", field=str(file), path=str(file), why=str(problem)) from None
     return _tell(state, found.report, found.says, is_pinned=True)
 

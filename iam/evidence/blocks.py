@@ -15,8 +15,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from iam.evidence.events import leaf, moment
+from iam.evidence.events import leaf, moment, parsed_moment
 from iam.evidence.keys import SigningKey
+from iam.evidence.strict import NotStrict, document
 
 FORMAT = "kube-iam audit block 1"
 NOTHING = "0" * 64
@@ -24,7 +25,9 @@ NOTHING = "0" * 64
 LARGEST = 256
 """Events of one block."""
 _DIGEST = 32
-_KEYS = {"format", "number", "previous", "first", "count", "root", "sealed_at", "key"}
+_MEMBERS = {
+    "format": str, "number": int, "previous": str, "first": int, "count": int, "root": str, "sealed_at": str, "key": str,
+}  # fmt: skip
 
 
 class NotABlock(ValueError):
@@ -45,16 +48,17 @@ class Block:
     def facts(self) -> dict[str, Any]:
         """The header's facts. Raises NotABlock."""
         try:
-            facts = json.loads(self.header)
-        except ValueError as error:
-            raise NotABlock("the header is not JSON") from error
-        if not isinstance(facts, dict) or facts.keys() != _KEYS or facts["format"] != FORMAT:
+            facts = document(self.header, _MEMBERS)
+        except NotStrict as error:
+            raise NotABlock(f"the header is none: {error}") from error
+        if facts.keys() != _MEMBERS.keys() or facts["format"] != FORMAT:
             raise NotABlock(f"the header is not of the format {FORMAT!r}")
-        numbers = (facts["number"], facts["first"], facts["count"])
-        if not all(type(one) is int and one > 0 for one in numbers) or not all(
-            isinstance(facts[name], str) for name in ("previous", "root", "sealed_at", "key")
-        ):
-            raise NotABlock("the header does not hold what it should")
+        if not (facts["number"] > 0 and facts["first"] > 0 and 0 < facts["count"] <= LARGEST):
+            raise NotABlock("the header's numbers are not those of a block")
+        try:
+            parsed_moment(facts["sealed_at"])
+        except ValueError:
+            raise NotABlock("the header does not say when it was sealed") from None
         return facts
 
     @property

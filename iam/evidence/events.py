@@ -16,7 +16,7 @@ FIELDS = (
     "target_kind", "target_name", "person", "case_id", "cluster", "details",
 )  # fmt: skip
 """In the order of the text. ``person`` is whom it concerns, ``case_id`` the access request that it belongs to."""
-LONGEST = 4096
+LONGEST = 16_384
 """Characters of one value in the details; what is longer is cut and marked with an ellipsis."""
 _LEAF = b"\x00"
 

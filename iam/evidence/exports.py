@@ -8,18 +8,21 @@ an event between ``"event":`` and the last brace, a header between ``{"block":``
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from iam.evidence.blocks import Block, Head
 from iam.evidence.keys import Introduction, SigningKey
+from iam.evidence.strict import NotStrict, document
 
 FORMAT = "kube-iam audit export 1"
 MANIFEST = "kube-iam audit manifest 1"
 _EVENT, _EVENT_TEXT = b'{"seq":', b',"event":'
 _BLOCK, _LEAVES, _SIGNATURE = b'{"block":', b',"leaves":"', b'","signature":"'
 _MANIFEST, _MANIFEST_SIGNATURE = b'{"manifest":', b',"signature":"'
+_MANIFEST_LINE = re.compile(rb'\{"manifest":(\{.*\}),"signature":"([0-9a-f]{128})"(?:,"keys":(\[.*\]))?\}\n')
 _END = b'"}'
 
 
@@ -71,20 +74,15 @@ def is_manifest(line: bytes) -> bool:
 
 def read_opening(line: bytes) -> tuple[dict[str, Any], list[Introduction]]:
     """The first line again. Raises NotAnExport."""
-    try:
-        facts = json.loads(line)
-        if facts["format"] != FORMAT:
-            raise NotAnExport(f"the first line does not say {FORMAT!r}")
-        return facts, [Introduction(**key) for key in facts["keys"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise NotAnExport(f"the first line does not say {FORMAT!r}") from error
+    facts = _read(line, {"format": str, "export": str, "kind": str, "filter": dict, "upto": int, "begun_at": str, "keys": list}, FORMAT)
+    return facts, _introductions(facts["keys"])
 
 
 def read_event(line: bytes) -> tuple[int, bytes]:
     """The number and the text of an event. Raises NotAnExport."""
     cut = line.find(_EVENT_TEXT, 7, 40)
     number = line[7:cut]
-    if cut < 0 or not number.isdigit() or not line.endswith(b"}}\n"):
+    if cut < 0 or not number.isdigit() or len(number) > 18 or not line.endswith(b"}}\n"):
         raise NotAnExport("the line of an event is not whole")
     return int(number), line[cut + 9 : -2]
 
@@ -102,16 +100,14 @@ def read_block(line: bytes) -> Block:
 
 
 def read_manifest(line: bytes) -> tuple[bytes, dict[str, Any], str, list[Introduction]]:
-    """A manifest's text, its facts, its signature, and the keys if it names them. Raises NotAnExport."""
-    try:
-        whole = json.loads(line)
-        facts = whole["manifest"]
-        if facts["format"] != MANIFEST:
-            raise NotAnExport(f"the manifest does not say {MANIFEST!r}")
-        text = line.removeprefix(_MANIFEST).rpartition(_MANIFEST_SIGNATURE + whole["signature"].encode())[0]
-        return text, facts, str(whole["signature"]), [Introduction(**key) for key in whole.get("keys", ())]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NotAnExport("the manifest cannot be read") from error
+    """A manifest's text, its facts, its signature, and the keys if it names them. Only what is signed is read. Raises NotAnExport."""
+    parts = _MANIFEST_LINE.fullmatch(line)
+    if not parts:
+        raise NotAnExport("the manifest is not whole")
+    members = {"export": str, "kind": str, "filter": dict, "upto": int, "events": int, "bytes": int, "sha256": str, "key": str}
+    facts = _read(parts[1], {"format": str} | members, MANIFEST)
+    named = _read(b'{"keys":%b}' % (parts[3] or b"[]"), {"keys": list})["keys"]
+    return parts[1], facts, parts[2].decode(), _introductions(named)
 
 
 def anchor_line(head: Head, key: str, signature: str) -> bytes:
@@ -121,11 +117,25 @@ def anchor_line(head: Head, key: str, signature: str) -> bytes:
 
 def read_anchor(line: bytes) -> Head:
     """One line of a file of anchors. Raises NotAnExport."""
+    facts = _read(line, {"number": int, "last": int, "hash": str, "sealed_at": str})
+    return Head(facts["number"], facts["last"], facts["hash"], facts["sealed_at"])
+
+
+def _read(text: bytes, members: dict[str, type], form: str = "") -> dict[str, Any]:
     try:
-        facts = json.loads(line)
-        return Head(int(facts["number"]), int(facts["last"]), str(facts["hash"]), str(facts["sealed_at"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise NotAnExport("a line is no anchor") from error
+        facts = document(text, members)
+    except NotStrict as error:
+        raise NotAnExport(f"a line cannot be read: {error}") from error
+    if form and facts["format"] != form:
+        raise NotAnExport(f"this does not say {form!r}")
+    return facts
+
+
+def _introductions(found: list[Any]) -> list[Introduction]:
+    names = {"key", "public", "introduced_by", "signature"}
+    if not all(isinstance(one, dict) and one.keys() == names and all(isinstance(value, str) for value in one.values()) for one in found):
+        raise NotAnExport("the keys are not named as they should be")
+    return [Introduction(**one) for one in found]
 
 
 def _json(value: Any) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 
 from iam.evidence.blocks import NOTHING, Block, Head, NotABlock, head_of
-from iam.evidence.events import facts_of, leaf
+from iam.evidence.events import facts_of, leaf, moment, parsed_moment
 from iam.evidence.keys import KeyRing
 
 Sealed = tuple[int, bytes]
@@ -76,13 +78,18 @@ class Proof:
         """
         self.report = Report()
         self._ring = ring
-        self._anchors: Mapping[int, Head] = {anchor.number: anchor for anchor in anchors}
+        self._anchors = list(anchors)
+        self._anchored: dict[int, set[str]] = defaultdict(set)
+        for anchor in self._anchors:
+            self._anchored[anchor.number].add(anchor.hash)
         self._is_complete = is_complete
         self._starts_at = starts_at
-        self._missing: list[tuple[int, int]] = []
-        self._pruned_to = 0
-        self._trusted_to = 0
-        self._last_key = ""
+        self._missing: list[Block] = []
+        self._removals: list[_Removal] = []
+
+    def excuse(self, last: int, sealed_before: str) -> None:
+        """Retention removed events up to this one, as a signed manifest says: its own event may lie behind the end of an export."""
+        self._removals.append(_Removal(last + 1, last, sealed_before))
 
     def take(self, block: Block, events: Sequence[Sealed]) -> None:
         """The next block, with the events that stand before it."""
@@ -98,12 +105,12 @@ class Proof:
         """After the last block; ``loose`` are events behind it, ``is_open_end`` says that the chain should reach its end here."""
         for seq, _text in loose:
             self.report.add(Kind.INSERTED, f"Event {seq} stands behind the last block.", seq=seq)
-        for first, last in self._missing:
-            if last > self._pruned_to:
-                self.report.add(Kind.REMOVED, f"Event {first} is gone, and all others up to {last}; no retention took them.", seq=first)
+        for block in self._missing:
+            if any(removal.excuses(block) for removal in self._removals):
+                self.report.removed_by_retention += block.last - block.first + 1
             else:
-                self.report.removed_by_retention += last - first + 1
-        self._trust()
+                words = f"Event {block.first} is gone, and all others up to {block.last}; no retention took them."
+                self.report.add(Kind.REMOVED, words, seq=block.first, block=block.number)
         if is_open_end:
             self._end()
         return self.report
@@ -118,19 +125,16 @@ class Proof:
             self.report.add(Kind.BLOCK_CHANGED, f"Block {number} does not follow the one before: one of the two was changed.", block=number)
         if not block.is_whole:
             self.report.add(Kind.BLOCK_CHANGED, f"Block {number}: the hashes of its events are not those that were sealed.", block=number)
-        if self._ring.has_signed(block.key, block.header, block.signature):
-            if self._ring.is_trusted(block.key):
-                self._trusted_to = number
-            elif not self._is_complete:
-                words = f"Block {number} is signed by the key {block.key[:16]}, which is not trusted."
-                self.report.add(Kind.UNTRUSTED, words, block=number)
-        elif block.key in self._ring.known:
-            self.report.add(Kind.BLOCK_CHANGED, f"Block {number}: the signature is not of this header.", block=number)
-        anchor = self._anchors.get(number)
-        if anchor and anchor.hash != block.hash:
+        if not self._ring.has_signed(block.key, block.header, block.signature):
+            is_known = block.key in self._ring.known
+            words = "the signature is not of this header" if is_known else f"nobody named its key {block.key[:16]}"
+            self.report.add(Kind.BLOCK_CHANGED if is_known else Kind.UNTRUSTED, f"Block {number}: {words}.", block=number)
+        elif not self._ring.is_trusted(block.key):
+            self.report.add(Kind.UNTRUSTED, f"Block {number} is signed by the key {block.key[:16]}, which is not trusted.", block=number)
+        if self._anchored.get(number, {block.hash}) != {block.hash}:
             self.report.add(Kind.REWRITTEN, f"Block {number} is another one than was anchored: history was written anew.", block=number)
         self.report.blocks += 1
-        self.report.head, self._last_key = head_of(block), block.key
+        self.report.head = head_of(block)
 
     def _follows(self, block: Block) -> bool | None:
         """Whether it holds the hash of the block before, and goes on counting where that ended; None if that one is not here."""
@@ -143,15 +147,15 @@ class Proof:
 
     def _events(self, block: Block, events: Sequence[Sealed]) -> None:
         self.report.events += len(events)
-        for _seq, text in events:
-            if _PRUNED_MARK in text:
-                self._note_retention(text)
+        if not block.is_whole:
+            return
         if b"".join([leaf(text) for _seq, text in events]) == block.leaves and [seq for seq, _text in events] == list(
             range(block.first, block.last + 1)
         ):
+            self._removals += [removal for seq, text in events if _PRUNED_MARK in text and (removal := _removal(seq, text))]
             return
         if self._is_complete and not events:
-            self._missing.append((block.first, block.last))
+            self._missing.append(block)
             return
         self._one_by_one(block, events)
 
@@ -176,28 +180,38 @@ class Proof:
             for seq in range(first, beyond):
                 self.report.add(Kind.REMOVED, f"Event {seq} is gone (block {block.number}).", seq=seq, block=block.number)
 
-    def _note_retention(self, text: bytes) -> None:
-        try:
-            facts = facts_of(text)
-            if facts["action"] == PRUNED and facts["result"] == "done":
-                self._pruned_to = max(self._pruned_to, int(facts["details"]["last"]))
-        except (ValueError, KeyError, TypeError):
-            return
-
-    def _trust(self) -> None:
-        head = self.report.head
-        if head and self._is_complete and self._trusted_to < head.number:
-            after = f"Nothing behind block {self._trusted_to}" if self._trusted_to else "Nothing"
-            words = f"{after} is signed by a key that is trusted; block {head.number} is signed by {self._last_key[:16]}."
-            self.report.add(Kind.UNTRUSTED, words, block=self._trusted_to + 1)
-
     def _end(self) -> None:
         """An anchor further on than the chain says that its end was cut off."""
         reached = self.report.head.number if self.report.head else 0
-        beyond = [anchor for anchor in self._anchors.values() if anchor.number > reached]
+        beyond = [anchor for anchor in self._anchors if anchor.number > reached]
         if beyond:
             furthest = max(beyond, key=lambda anchor: anchor.number)
             first = (self.report.head.last if self.report.head else 0) + 1
             gone = f"event {first} to {furthest.last} are gone"
             words = f"The end was cut off: {gone}, block {furthest.number} was anchored, sealed at {furthest.sealed_at}."
             self.report.add(Kind.CUT_OFF, words, seq=first, block=reached + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Removal:
+    """A sealed event that says what retention removed."""
+
+    seq: int
+    last: int
+    before: str
+    """Blocks that were sealed before this moment."""
+
+    def excuses(self, block: Block) -> bool:
+        """It removes only what was sealed before it, and is as old as it says that all of it was."""
+        return block.last <= self.last < self.seq and block.sealed_at <= self.before
+
+
+def _removal(seq: int, text: bytes) -> _Removal | None:
+    try:
+        facts = facts_of(text)
+        details, at = facts["details"], parsed_moment(facts["at"])
+        if (facts["action"], facts["result"]) != (PRUNED, "done"):
+            return None
+        return _Removal(seq, int(details["last"]), moment(at - timedelta(days=int(details["keep_days"]))))
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from gzip import BadGzipFile
+from typing import IO, Any
 
 from iam.evidence import exports
-from iam.evidence.blocks import Head
+from iam.evidence.blocks import LARGEST, Head
 from iam.evidence.keys import KeyRing, NotAKey
 from iam.evidence.proof import Kind, Proof, Report, Sealed
+
+LONGEST_LINE = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,8 @@ class _Reader:
     def __init__(self, first: bytes, trusted: Sequence[bytes], anchors: Iterable[Head]) -> None:
         self._opening, keys = exports.read_opening(first)
         self._ring = KeyRing(trusted, keys)
-        is_complete = not self._opening.get("filter")
-        begun_at = str(self._opening.get("begun_at", ""))
+        is_complete = not self._opening["filter"]
+        begun_at = self._opening["begun_at"]
         counted = [anchor for anchor in anchors if anchor.sealed_at <= begun_at]
         self._proof = Proof(self._ring, anchors=counted, is_complete=is_complete, starts_at=1 if is_complete else 0)
         self._is_complete = is_complete
@@ -41,7 +45,7 @@ class _Reader:
 
     def read(self, lines: Iterable[bytes]) -> Proven:
         report = self._proof.report
-        for line in lines:
+        for line in _until_cut(lines, report):
             self._lines += 1
             if self._manifest:
                 report.add(Kind.INSERTED, f"Line {self._lines} stands behind the manifest.")
@@ -61,6 +65,8 @@ class _Reader:
 
     def _take(self, line: bytes) -> None:
         if exports.is_event(line):
+            if len(self._waiting) == LARGEST:
+                raise exports.NotAnExport("there are more events than a block holds, and no block")
             self._waiting.append(exports.read_event(line))
         elif exports.is_block(line):
             self._proof.take(exports.read_block(line), self._waiting)
@@ -68,18 +74,40 @@ class _Reader:
         elif exports.is_manifest(line):
             self._manifest = _checked_manifest(line, self._ring, self._proof.report)
             _compare_bytes(self._manifest, self._digest.hexdigest(), self._size, self._proof.report)
+            self._excuse(self._manifest.get("pruned"))
             return
         else:
             raise exports.NotAnExport("this is neither an event nor a block nor a manifest")
         self._digest.update(line)
         self._size += len(line)
 
+    def _excuse(self, pruned: Any) -> None:
+        if isinstance(pruned, dict) and type(pruned.get("last")) is int and isinstance(pruned.get("before"), str):
+            self._proof.excuse(pruned["last"], pruned["before"])
+
     def _compare(self, report: Report) -> None:
         if self._manifest and self._manifest.get("events") != report.events:
-            words = f"The manifest says {self._manifest.get('events')} events, and there are {report.events}."
-            report.add(Kind.REMOVED if report.events < int(self._manifest.get("events") or 0) else Kind.INSERTED, words)
+            words = f"The manifest says {self._manifest['events']} events, and there are {report.events}."
+            report.add(Kind.REMOVED if report.events < self._manifest["events"] else Kind.INSERTED, words)
         if self._manifest and any(self._manifest.get(name) != self._opening.get(name) for name in ("export", "kind", "filter", "upto")):
             report.add(Kind.CHANGED, "The first line and the manifest are of two exports.")
+
+
+def bounded(content: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file, none so long that it fills the memory. Raises NotAnExport."""
+    while line := content.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise exports.NotAnExport("a line is too long for any event or block")
+        yield line
+
+
+def _until_cut(lines: Iterable[bytes], report: Report) -> Iterator[bytes]:
+    try:
+        yield from lines
+    except (EOFError, BadGzipFile, zlib.error):
+        report.add(Kind.CUT_OFF, f"The compressed file is cut off or broken behind event {report.head.last if report.head else 0}.")
+    except exports.NotAnExport as problem:
+        report.add(Kind.UNREADABLE, f"{problem}.")
 
 
 def verify_export(lines: Iterable[bytes], trusted: Sequence[bytes], anchors: Iterable[Head] = ()) -> Proven:
@@ -94,11 +122,11 @@ def verify_table(parts: Iterable[bytes], manifest: bytes, trusted: Sequence[byte
     report = Report()
     facts = _checked_manifest(manifest, KeyRing(trusted, keys), report)
     digest, size = hashlib.sha256(), 0
-    for part in parts:
+    for part in _until_cut(parts, report):
         digest.update(part)
         size += len(part)
     _compare_bytes(facts, digest.hexdigest(), size, report)
-    report.events = int(facts.get("events") or 0)
+    report.events = facts["events"]
     return Proven(report, facts)
 
 
@@ -109,7 +137,7 @@ def read_anchors(lines: Iterable[bytes]) -> Iterator[Head]:
 
 def _checked_manifest(line: bytes, ring: KeyRing, report: Report) -> dict[str, Any]:
     text, facts, signature, _keys = exports.read_manifest(line)
-    key = str(facts.get("key", ""))
+    key = facts["key"]
     if not ring.has_signed(key, text, signature):
         words = "The manifest's signature is not of this manifest." if key in ring.known else f"Nobody named the manifest's key {key[:16]}."
         report.add(Kind.CHANGED if key in ring.known else Kind.UNTRUSTED, words)
@@ -119,10 +147,9 @@ def _checked_manifest(line: bytes, ring: KeyRing, report: Report) -> dict[str, A
 
 
 def _compare_bytes(facts: dict[str, Any], sha256: str, size: int, report: Report) -> None:
-    if facts.get("sha256") == sha256:
+    if facts["sha256"] == sha256:
         return
-    kind = Kind.CUT_OFF if size < int(facts.get("bytes") or 0) else Kind.CHANGED
-    if kind is Kind.CUT_OFF:
-        report.add(kind, f"The file has {size} bytes of the {facts.get('bytes')} that were exported.")
+    if size < facts["bytes"]:
+        report.add(Kind.CUT_OFF, f"The file has {size} bytes of the {facts['bytes']} that were exported.")
     elif report.is_whole:
-        report.add(kind, "The file is not, byte for byte, what was exported.")
+        report.add(Kind.CHANGED, "The file is not, byte for byte, what was exported.")

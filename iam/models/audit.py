@@ -6,10 +6,10 @@ anything else.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Computed, Index, Integer, String, Text
+from sqlalchemy import BigInteger, Computed, Index, Integer, String, Text, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapped, mapped_column
@@ -35,8 +35,11 @@ class Moment(TypeDecorator[datetime]):
         return moment(value) if value else None
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Aware UTC."""
-        return parsed_moment(value) if value else None
+        """Aware UTC; what is no time, in a row that somebody else wrote, is the beginning of time."""
+        try:
+            return parsed_moment(value) if value else None
+        except ValueError:
+            return datetime.fromtimestamp(0, UTC)
 
 
 class FromBody(ColumnElement[str]):
@@ -78,6 +81,7 @@ class AuditEvent(Base):
         Index("ix_audit_trail_result", "result", "id"),
         Index("ix_audit_trail_at", "at", "id"),
         Index("ix_audit_trail_request_id", "request_id", "id"),
+        Index("ix_audit_trail_unsealed", "id", sqlite_where=text("seq IS NULL"), postgresql_where=text("seq IS NULL")),
     )
 
     id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
@@ -109,9 +113,12 @@ class AuditEvent(Base):
 
     @property
     def details(self) -> dict[str, Any]:
-        """What only events of this kind have."""
-        found: dict[str, Any] = facts_of(self.body)["details"]
-        return found
+        """What only events of this kind have; nothing, in a row that somebody else wrote wrongly."""
+        try:
+            found = facts_of(self.body)["details"]
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 class AuditBlock(Base):
@@ -133,7 +140,7 @@ class AuditBlock(Base):
 
     @property
     def block(self) -> Block:
-        """As it is verified."""
+        """As it is verified. Raises ValueError for leaves that are none."""
         return Block(self.header.encode(), bytes.fromhex(self.leaves), self.signature)
 
 

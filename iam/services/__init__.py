@@ -106,8 +106,9 @@ class Services:
     def over(cls, world: World) -> Services:
         """Wire them."""
         audit, holdings, approvers = Audit(world), Holdings(world), Approvers(world)
-        keys, outlets = SigningKeys(world, audit), Outlets(world)
+        keys, outlets = SigningKeys(world, audit), Outlets(world, audit)
         sealer = Sealer(world, audit, keys)
+        retention = Retention(world, audit, sealer, keys)
         people, clusters, access = People(world, audit), Clusters(world, audit), Access(world, audit)
         logins, policies, roles = Logins(world, audit, people), Policies(world, audit), Roles(clusters)
         views = Views(world, clusters, access, holdings, Snapshots(world.now))
@@ -121,13 +122,13 @@ class Services:
         return cls(
             world=world, audit=audit, signing_keys=keys, sealer=sealer,
             chain=Chain(world, audit, sealer), stories=Stories(audit), verifier=Verifier(world, audit, keys),
-            exports=Exports(world, audit, sealer, keys), anchoring=Anchoring(world, audit, outlets),
+            exports=Exports(world, audit, sealer, keys, retention), anchoring=Anchoring(world, audit, outlets),
             forwarding=Forwarding(world, audit, sealer, outlets), started=Started(world, audit),
             people=people, accounts=Accounts(world, audit), logins=logins, tokens=Tokens(world, audit, people),
             clusters=clusters, access=access, holdings=holdings,
             credentials=Credentials(world, audit, holdings), reconciler=Reconciler(world, audit, clusters, holdings, grants),
             sync=Sync(world, audit, people), heartbeats=Heartbeats(world, audit),
-            housekeeping=Housekeeping(world, outbox, Retention(world, audit)),
+            housekeeping=Housekeeping(world, outbox, retention),
             explorer=Explorer(audit, clusters, views), policies=policies, publishing=Publishing(world, audit, policies, clusters),
             catalogue=catalogue, rules=rules, requests=Requests(world, audit, catalogue, rules, approvers, roles, progress),
             decisions=Decisions(world, audit, standings, approvers, roles, progress, notices), cases=Cases(views), grants=grants,

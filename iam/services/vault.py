@@ -40,7 +40,7 @@ class Vault:
 
     def has_marked(self, text: bytes, mark: str) -> bool:
         """Whether a mark is ours, under any key."""
-        return any(hmac.compare_digest(_mark(marker, text), mark) for marker in self._markers)
+        return any(hmac.compare_digest(_mark(marker, text).encode(), mark.encode("utf-8", "replace")) for marker in self._markers)
 
     def is_current(self, sealed: bytes) -> bool:
         """Whether the current key sealed this (else it is due for rotation)."""

@@ -27,7 +27,7 @@ class WebhookAnchor(_Part):
     """A signed POST (Standard Webhooks) of each head."""
 
     kind: Literal["webhook"]
-    url: str = Field(pattern=r"^https?://[^\s]+$")
+    url: str = Field(pattern=r"^https?://[^\s@]+$")
     secret: SecretStr = Field(repr=False)
 
 
@@ -55,7 +55,7 @@ class WebhookForward(_Part):
     """Signed POSTs (Standard Webhooks) of up to 500 events each."""
 
     kind: Literal["webhook"]
-    url: str = Field(pattern=r"^https?://[^\s]+$")
+    url: str = Field(pattern=r"^https?://[^\s@]+$")
     secret: SecretStr = Field(repr=False)
     format: Literal["json", "ocsf"] = "json"
 

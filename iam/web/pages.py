@@ -99,8 +99,8 @@ def warnings() -> list[str]:
         found.append(_("No worker has been seen for a while, so changes do not reach the clusters. Run iam worker."))
     ours = services.current()
     state = ours.chain.state(actor)
-    if state.put_aside:
-        found.append(_("The audit trail holds rows that this service did not write. Run iam audit verify."))
+    if state.put_aside or state.is_broken:
+        found.append(_("Somebody changed the audit trail in the database. Run iam audit verify."))
     elif state.is_late:
         found.append(_("Audit events wait to be sealed. Run iam worker."))
     late = [one.name for one in ours.forwarding.standings(actor) if one.is_late]

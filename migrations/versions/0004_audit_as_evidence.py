@@ -50,6 +50,8 @@ def upgrade() -> None:
     op.drop_table('audit_events')
     for field in INDEXED:
         op.create_index(f'ix_audit_trail_{field}', 'audit_trail', [field, 'id'], unique=False)
+    unsealed = sa.text('seq IS NULL')
+    op.create_index('ix_audit_trail_unsealed', 'audit_trail', ['id'], unique=False, sqlite_where=unsealed, postgresql_where=unsealed)
     op.create_table('audit_blocks',
     sa.Column('number', NUMBER, autoincrement=False, nullable=False),
     sa.Column('first_seq', NUMBER, nullable=False),

@@ -85,7 +85,7 @@ class SyslogServer:
 
     def start(self) -> None:
         """Listen, on the ports it had before."""
-        self.process.start(lambda: accepts_connections(self.port) and accepts_connections(self.tls_port))
+        self.process.start(lambda: accepts_connections(self.port) and accepts_connections(self.tls_port), seconds=60)
 
     def stop(self) -> None:
         """Ask it to end; what it has not read by then is reset."""
@@ -98,11 +98,13 @@ class SyslogServer:
 
     def freeze(self) -> None:
         """Let it read and say nothing, until it is killed; its system goes on taking connections and bytes."""
-        self._signal(signal.SIGSTOP)
+        if (pid := self._signal(signal.SIGSTOP)) is not None:
+            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals) -> int | None:
         if (pid := self.process.pid) is not None:
             os.kill(pid, number)
+        return pid
 
     def client_certificate(self) -> Path:
         """A client's certificate that `authority` signed, with its key, in one file."""

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from iam.errors import NotFound
 from iam.evidence import exports
 from iam.evidence.blocks import Block, head_of
-from iam.models import AuditBlock, Cluster, db
+from iam.models import AuditBlock, AuditOutlet, Cluster, db
 from iam.services.audit.outlets import Outlets
 from iam.services.audit.trail import Audit
 from iam.services.base import READ, Actor, World
@@ -41,11 +41,15 @@ class Anchoring:
         self._outlets = outlets
 
     def due(self) -> list[str]:
-        """Anchors that the chain has outgrown and whose pause is over."""
-        newest = self._newest()
-        names = [one.name for one in self._world.settings.audit.anchors]
-        behind = [name for name in names if newest and self._outlets.get(_key(name)).position < newest.number]
-        return [name for name in behind if self._outlets.is_due(_key(name))]
+        """Anchors that the chain has outgrown and whose pause is over. Which are late is told here."""
+        newest, found = self._newest(), []
+        for one in self._world.settings.audit.anchors:
+            outlet, number = self._outlets.get(_key(one.name)), newest.number if newest else 0
+            is_late = outlet.position > number or self._is_late(outlet, number)
+            self._outlets.tell(_key(one.name), is_late=is_late, head=number)
+            if outlet.position < number and self._outlets.is_due(_key(one.name)):
+                found.append(one.name)
+        return found
 
     def anchor(self, name: str) -> None:
         """Put the head there now."""
@@ -64,6 +68,14 @@ class Anchoring:
         found = [(one, self._outlets.get(_key(one.name))) for one in self._world.settings.audit.anchors]
         return [Anchored(one.name, one.kind, outlet.position, outlet.delivered_at, outlet.error) for one, outlet in found]
 
+    def _is_late(self, outlet: AuditOutlet, number: int) -> bool:
+        """Whether a block that is older than the alarm allows is not anchored."""
+        if outlet.position >= number:
+            return False
+        oldest = db.session.scalar(select(AuditBlock.sealed_at).where(AuditBlock.number == outlet.position + 1))
+        allowed = self._world.settings.audit.lag_alarm_seconds + self._world.settings.audit.anchor_seconds
+        return oldest is not None and (self._world.now() - oldest).total_seconds() > allowed
+
     def _put(self, settings: Anchor, line: bytes) -> None:
         if not isinstance(settings, ConfigMapAnchor):
             self._world.sinks[_key(settings.name)].send([line])
@@ -77,7 +89,7 @@ class Anchoring:
 
     def _newest(self) -> Block | None:
         row = db.session.scalars(select(AuditBlock).order_by(AuditBlock.number.desc()).limit(1)).one_or_none()
-        return row.block if row else None
+        return Block(row.header.encode(), b"", row.signature) if row else None
 
 
 def _key(name: str) -> str:

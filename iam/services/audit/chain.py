@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
+from iam.errors import Unavailable
 from iam.evidence.events import parsed_moment
 from iam.models import AuditEvent, db
 from iam.services.audit.sealing import Sealer
@@ -32,11 +33,13 @@ class State:
     """Whether something has waited too long."""
     put_aside: int
     """Rows that this service did not write."""
+    is_broken: bool = False
+    """Whether the last block cannot even be read."""
 
     @property
     def is_good(self) -> bool:
         """Whether nothing wants a look."""
-        return not (self.is_late or self.put_aside)
+        return not (self.is_late or self.put_aside or self.is_broken)
 
 
 class Chain:
@@ -50,14 +53,17 @@ class Chain:
     def state(self, actor: Actor) -> State:
         """For auditors and administrators. Raises Forbidden."""
         self._audit.require(actor, "auditor", "administrator", scope=READ)
-        head = self._sealer.head()
+        try:
+            head, is_broken = self._sealer.head(), False
+        except Unavailable:
+            head, is_broken = None, True
         unsealed = AuditEvent.seq.is_(None)
         oldest = db.session.scalar(select(AuditEvent.at).where(unsealed).order_by(AuditEvent.id).limit(1))
         aside = db.session.scalar(select(func.count()).select_from(AuditEvent).where(AuditEvent.seq <= 0)) or 0
         is_late = oldest is not None and self._world.now() - oldest > LATE
         waiting = self._sealer.waiting()
         if head is None:
-            return State(0, 0, "", None, waiting, is_late, aside)
+            return State(0, 0, "", None, waiting, is_late, aside, is_broken)
         return State(head.last, head.number, head.hash, parsed_moment(head.sealed_at), waiting, is_late, aside)
 
     def exported(self, actor: Actor, most: int = 20) -> Sequence[AuditEvent]:

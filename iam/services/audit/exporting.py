@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from iam import __version__
 from iam.errors import Invalid, NotFound
 from iam.evidence import exports, tables
+from iam.evidence.blocks import Head
 from iam.evidence.cef import cef
 from iam.evidence.events import facts_of, moment
 from iam.evidence.keys import Introduction
@@ -22,6 +23,7 @@ from iam.models import db, new_id
 from iam.models.audit import AuditEvent
 from iam.services.audit import streams
 from iam.services.audit.filters import Filter
+from iam.services.audit.retention import Retention
 from iam.services.audit.sealing import Sealer
 from iam.services.audit.signing import SigningKeys
 from iam.services.audit.trail import Audit, Target
@@ -76,11 +78,12 @@ class Export:
 class Exports:
     """Use cases about exports."""
 
-    def __init__(self, world: World, audit: Audit, sealer: Sealer, keys: SigningKeys) -> None:
+    def __init__(self, world: World, audit: Audit, sealer: Sealer, keys: SigningKeys, retention: Retention) -> None:
         self._world = world
         self._audit = audit
         self._sealer = sealer
         self._keys = keys
+        self._retention = retention
 
     def begin(self, actor: Actor, kind: str, wanted: Filter) -> Export:
         """Seal what waits, and say that an export begins. Raises Forbidden, Invalid."""
@@ -95,17 +98,29 @@ class Exports:
             head = self._sealer.head()
             export = Export(kind, wanted, head.last if head else 0, actor, self._keys.named(), begun_at=moment(self._world.now()))
             told: dict[str, Any] = {"export": export.id, "kind": kind, "filter": wanted.facts(), "upto": export.upto}
+            told["begun_at"] = export.begun_at
             self._audit.record(actor, Event.AUDIT_EXPORT_BEGUN, Target("export", export.id), **told)
         return export
 
-    def resume(self, actor: Actor, opening: dict[str, Any], after: int) -> Export:
-        """Go on with an export of which the first line and everything up to ``after`` is there. Raises Forbidden, Invalid."""
+    def resume(self, actor: Actor, export_id: str, reached: Head | None) -> Export:
+        """Go on with an export of the whole trail, of which everything up to a block is there and verified.
+
+        What it is says the event of its beginning, not the file. Raises Forbidden, Invalid.
+        """
         self._audit.require(actor, "auditor", "administrator", scope=READ, target=Target("audit", "export"))
-        if opening.get("filter") or opening.get("kind") != "jsonl":
-            raise Invalid("Only an export of the whole trail as jsonl can be resumed; begin this one again.", field="resume")
+        begun = AuditEvent.action == Event.AUDIT_EXPORT_BEGUN.value, AuditEvent.target_name == export_id
+        event = db.session.scalars(select(AuditEvent).where(*begun).order_by(AuditEvent.id).limit(1)).one_or_none()
+        if event is None or event.details.get("filter") or event.details.get("kind") != "jsonl":
+            raise Invalid("Only an export of the whole trail as jsonl, made here, can be resumed; begin this one again.", field="resume")
+        block = next(streams.blocks(reached.last, reached.last), None) if reached else None
+        if reached and (block is None or block.hash != reached.hash):
+            raise Invalid("The file is not of this trail; begin the export again.", field="resume")
+        with transaction():
+            told = {name: event.details[name] for name in ("export", "kind", "filter", "upto", "begun_at")}
+            self._audit.record(actor, Event.AUDIT_EXPORT_BEGUN, Target("export", export_id), reason="it goes on", **told)
         return Export(
-            "jsonl", Filter(), int(opening["upto"]), actor, self._keys.named(), id=str(opening["export"]), after=after, is_continued=True,
-            begun_at=str(opening["begun_at"]),
+            "jsonl", Filter(), int(event.details["upto"]), actor, self._keys.named(), id=export_id, after=reached.last if reached else 0,
+            is_continued=True, begun_at=str(event.details["begun_at"]),
         )
 
     def estimate(self, export: Export) -> int:
@@ -175,6 +190,7 @@ class Exports:
             "export": export.id, "kind": export.kind, "filter": export.wanted.facts(), "by": export.actor.name, "begun_at": export.begun_at,
             "exported_at": moment(self._world.now()), "upto": export.upto, "first": export.first, "last": export.last,
             "events": export.events, "bytes": export.size, "sha256": export.digest.hexdigest(),
+            "pruned": self._retention.said(),
             "head": {"number": head.number, "last": head.last, "hash": head.hash} if head else None,
         }
         with transaction():

@@ -17,14 +17,15 @@ from iam.evidence.events import facts_of
 from iam.evidence.ocsf import ocsf
 from iam.evidence.rfc5424 import message
 from iam.models import AuditEvent, AuditOutlet, db
+from iam.notify.base import NotDelivered
 from iam.services.audit.outlets import Outlets
 from iam.services.audit.sealing import Sealer
-from iam.services.audit.trail import Audit, Target
-from iam.services.audit.vocabulary import Event
-from iam.services.base import READ, WORKER, Actor, World, transaction
+from iam.services.audit.trail import Audit
+from iam.services.base import READ, Actor, World
 from iam.settings.audit import Forward
 
 AT_ONCE = 500
+MOST_BYTES = 512 * 1024
 ROUNDS = 200
 """Batches of one turn; the next turn goes on."""
 
@@ -54,10 +55,13 @@ class Forwarding:
         self._outlets = outlets
 
     def due(self) -> list[str]:
-        """Forwarders with something to send whose pause is over."""
-        head = self._sealer.head()
-        names = [one.name for one in self._world.settings.audit.forward]
-        return [name for name in names if head and self._at(name).position < head.last and self._outlets.is_due(_key(name))]
+        """Forwarders with something to send whose pause is over. Whoever lags is told of here, also while it pauses."""
+        found = []
+        for standing in map(self._standing, self._world.settings.audit.forward):
+            self._outlets.tell(_key(standing.name), is_late=standing.is_late, head=standing.position + standing.behind)
+            if standing.behind and self._outlets.is_due(_key(standing.name)):
+                found.append(standing.name)
+        return found
 
     def deliver(self, name: str) -> int:
         """Send what waits; returns how many events arrived."""
@@ -68,11 +72,9 @@ class Forwarding:
                 batch = self._next(self._at(name).position)
                 if not batch:
                     break
-                lines = [_formatted(settings, seq, text) for seq, text in batch]
-                self._world.sinks[_key(name)].send(lines)
+                self._world.sinks[_key(name)].send([_formatted(settings, seq, text) for seq, text in batch])
                 self._outlets.moved(_key(name), batch[-1][0])
                 sent += len(batch)
-        self._alarm(name)
         return sent
 
     def standings(self, actor: Actor) -> list[Standing]:
@@ -82,9 +84,9 @@ class Forwarding:
 
     def _standing(self, settings: Forward) -> Standing:
         outlet, head = self._at(settings.name), self._sealer.head()
-        behind = max(0, (head.last if head else 0) - outlet.position)
+        behind = (head.last if head else 0) - outlet.position
         lag = self._lag(outlet) if behind else timedelta(0)
-        is_late = lag.total_seconds() > self._world.settings.audit.lag_alarm_seconds
+        is_late = behind < 0 or lag.total_seconds() > self._world.settings.audit.lag_alarm_seconds
         seconds = int(lag.total_seconds())
         return Standing(settings.name, settings.kind, outlet.position, behind, seconds, outlet.error, outlet.delivered_at, is_late)
 
@@ -93,25 +95,24 @@ class Forwarding:
         at = db.session.scalar(oldest)
         return max(timedelta(0), self._world.now() - at) if at else timedelta(0)
 
-    def _alarm(self, name: str) -> None:
-        """Once when it begins to lag, once when it has caught up."""
-        outlet = self._at(name)
-        settings = next(one for one in self._world.settings.audit.forward if one.name == name)
-        standing = self._standing(settings)
-        if standing.is_late == outlet.is_alarmed:
-            return
-        with transaction():
-            outlet = self._at(name)
-            outlet.is_alarmed = standing.is_late
-            what = Event.AUDIT_LAGS if standing.is_late else Event.AUDIT_CAUGHT_UP
-            self._audit.record(
-                WORKER, what, Target("forwarder", name), result="failed" if standing.is_late else "done", reason=outlet.error,
-                position=standing.position, head=standing.position + standing.behind,
-            )
-
     def _next(self, position: int) -> Sequence[tuple[int, bytes]]:
-        query = select(AuditEvent.seq, AuditEvent.body).where(AuditEvent.seq > position).order_by(AuditEvent.seq).limit(AT_ONCE)
-        found = [(row.seq or 0, row.body.encode()) for row in db.session.execute(query)]
+        """Sealed events of ours, about half a megabyte at the most. Raises NotDelivered where somebody changed the trail."""
+        head = self._sealer.head()
+        if head and position > head.last:
+            raise NotDelivered("its position lies behind the end of the trail: somebody changed it. Run iam audit verify")
+        columns = AuditEvent.seq, AuditEvent.body, AuditEvent.mark
+        query = select(*columns).where(AuditEvent.seq > position, AuditEvent.seq <= (head.last if head else 0))
+        found, size = list[tuple[int, bytes]](), 0
+        for row in db.session.execute(query.order_by(AuditEvent.seq).limit(AT_ONCE)):
+            text = row.body.encode("utf-8", "replace")
+            if not self._world.vault.has_marked(text, row.mark):
+                if found:
+                    break  # what stands before it is sent
+                raise NotDelivered(f"event {row.seq} is not what this service wrote. Run iam audit verify")
+            found.append((row.seq or 0, text))
+            size += len(text)
+            if size > MOST_BYTES:
+                break
         db.session.commit()  # no transaction stays open while the other side answers
         return found
 

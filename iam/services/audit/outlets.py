@@ -10,7 +10,9 @@ from iam import log
 from iam.errors import Problem
 from iam.models import AuditOutlet, db
 from iam.notify.base import NotDelivered
-from iam.services.base import World, once_more, transaction
+from iam.services.audit.trail import Audit, Target
+from iam.services.audit.vocabulary import Event
+from iam.services.base import WORKER, World, once_more, transaction
 from iam.services.locks import only_one
 
 _log = log.get(__name__)
@@ -20,8 +22,9 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(minutes=5)
 class Outlets:
     """Where the trail goes on to, by name."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, audit: Audit) -> None:
         self._world = world
+        self._audit = audit
 
     def get(self, name: str) -> AuditOutlet:
         """As it stands; a new one begins at the start of the trail."""
@@ -29,8 +32,8 @@ class Outlets:
 
     def is_due(self, name: str) -> bool:
         """Whether its pause is over."""
-        outlet = self.get(name)
-        return outlet.next_attempt_at is None or outlet.next_attempt_at <= self._world.now()
+        next_at, now = self.get(name).next_attempt_at, self._world.now()
+        return next_at is None or not now < next_at <= now + max(LONGEST_PAUSE, self._anchor_pause)  # no pause of ours is longer
 
     def moved(self, name: str, position: int, again_at: datetime | None = None) -> None:
         """It has come so far."""
@@ -38,6 +41,22 @@ class Outlets:
             outlet = self._get(name)
             outlet.position, outlet.delivered_at, outlet.next_attempt_at = position, self._world.now(), again_at
             outlet.attempts, outlet.error = 0, ""
+
+    def tell(self, name: str, *, is_late: bool, head: int) -> None:
+        """An event when it begins to lag, and one when it has caught up. ``head`` is where it should be."""
+        outlet = self.get(name)
+        if is_late == outlet.is_alarmed:
+            return
+        with transaction():
+            outlet = self._get(name)
+            outlet.is_alarmed = is_late
+            what, result = (Event.AUDIT_LAGS, "failed") if is_late else (Event.AUDIT_CAUGHT_UP, "done")
+            target = Target(*name.split(" ", 1))
+            self._audit.record(WORKER, what, target, result=result, reason=outlet.error, position=outlet.position, head=head)
+
+    @property
+    def _anchor_pause(self) -> timedelta:
+        return timedelta(seconds=self._world.settings.audit.anchor_seconds)
 
     @contextmanager
     def attempt(self, name: str) -> Iterator[bool]:

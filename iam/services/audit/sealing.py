@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from iam import log
-from iam.evidence.blocks import LARGEST, Block, Head, head_of, seal
-from iam.evidence.events import parsed_moment
+from iam.errors import Unavailable
+from iam.evidence.blocks import LARGEST, Block, Head, NotABlock, head_of, seal
+from iam.evidence.events import facts_of, parsed_moment
+from iam.evidence.keys import KeyRing
 from iam.models import AuditBlock, AuditEvent, db
 from iam.services.audit.signing import SigningKeys
 from iam.services.audit.trail import Audit, Target
@@ -24,7 +26,10 @@ from iam.services.locks import only_one
 
 _log = log.get(__name__)
 AT_ONCE = 4096
-_SLACK = timedelta(seconds=5)
+_SLACK, _LATE = timedelta(seconds=5), timedelta(minutes=10)
+
+
+_Row = Row[int, str, str, int | None]
 
 
 class Sealer:
@@ -39,31 +44,73 @@ class Sealer:
     def seal(self) -> int:
         """Everything that was committed before; returns how many events. Nothing, while another sealer is at it."""
         with only_one("audit seal") as mine:
-            total = 0
-            while mine and (sealed := self._round()):
-                total += sealed
+            total, is_more = 0, mine
+            known = self._before_now() if mine else None
+            while is_more:
+                sealed = self._round(known)
+                total, is_more = total + sealed, sealed >= AT_ONCE
             return total
 
     def head(self) -> Head | None:
-        """Where the chain ends now."""
+        """Where the chain ends now. Raises Unavailable where the last block is none."""
         header = db.session.scalar(select(AuditBlock.header).order_by(AuditBlock.number.desc()).limit(1))
-        return head_of(Block(header.encode(), b"", "")) if header else None
+        try:
+            return head_of(Block(header.encode(), b"", "")) if header is not None else None
+        except NotABlock:
+            raise Unavailable("The last block of the audit trail cannot be read. Run iam audit verify.") from None
 
     def waiting(self) -> int:
         """How many events are not sealed yet."""
         return db.session.scalar(select(func.count()).select_from(AuditEvent).where(AuditEvent.seq.is_(None))) or 0
 
-    def _round(self) -> int:
+    def _before_now(self) -> Head | None:
+        """The head that is gone on from: what it holds has to be ours. Raises Unavailable."""
+        row = db.session.scalars(select(AuditBlock).order_by(AuditBlock.number.desc()).limit(1)).one_or_none()
+        if row is None:
+            return None
+        head = self.head()
+        block = row.block
+        named = self._keys.lineage()
+        ring = KeyRing([bytes.fromhex(one.public) for one in named])
+        is_ours = ring.has_signed(block.key, block.header, block.signature) and block.is_whole
+        if not is_ours or (row.number, row.last_seq) != (block.number, block.last):
+            raise Unavailable("The last block of the audit trail is not what was sealed, so nothing is sealed. Run iam audit verify.")
+        return head
+
+    def _round(self, known: Head | None) -> int:
         with transaction():
-            waiting = select(AuditEvent.id, AuditEvent.body, AuditEvent.mark).where(AuditEvent.seq.is_(None)).order_by(AuditEvent.id)
-            found = db.session.execute(waiting.limit(AT_ONCE)).all()
-            ours = [row for row in found if self._world.vault.has_marked(row.body.encode(), row.mark)]
-            self._put_aside([row for row in found if row not in ours] if len(ours) < len(found) else [])
+            waiting = select(AuditEvent.id, AuditEvent.body, AuditEvent.mark, AuditEvent.seq)
+            last = self.head()
+            found = db.session.execute(waiting.where(AuditEvent.seq.is_(None)).order_by(AuditEvent.id).limit(AT_ONCE)).all()
+            ahead = db.session.execute(waiting.where(AuditEvent.seq > (last.last if last else 0)).limit(AT_ONCE)).all()
+            again = self._sealed_before([row.mark for row in found])
+            ours, forged = list[_Row](), list[_Row](ahead)
+            for row in found:
+                is_ours = row.mark not in again and self._world.vault.has_marked(row.body.encode("utf-8", "replace"), row.mark)
+                (ours if is_ours else forged).append(row)
+                again.add(row.mark)
+            self._put_aside(forged)
             if ours:
+                self._tell_of_late(ours, known)
                 self._append(ours)
         return len(found)
 
-    def _append(self, rows: Sequence[Row[int, str, str]]) -> None:
+    def _sealed_before(self, marks: Sequence[str]) -> set[str]:
+        """Marks that a sealed event has already: a copy of it was put back."""
+        query = select(AuditEvent.mark).where(AuditEvent.mark.in_(marks), AuditEvent.seq.is_not(None))
+        return set(db.session.scalars(query)) if marks else set()
+
+    def _tell_of_late(self, rows: Sequence[_Row], known: Head | None) -> None:
+        """An event from long before the last block was held back, or put back after it had been removed."""
+        if known is None:
+            return
+        for row in rows:
+            at = _said_at(row.body)
+            if at and at < parsed_moment(known.sealed_at) - _LATE:
+                seconds = round((self._world.now() - at).total_seconds())
+                self._audit.record(WORKER, Event.AUDIT_LATE, Target("event", str(row.id)), result="failed", row=row.id, seconds=seconds)
+
+    def _append(self, rows: Sequence[_Row]) -> None:
         before, key, now = self.head(), self._keys.current(), self._world.now()
         self._look_at_clock(before)
         first = before.last + 1 if before else 1
@@ -80,14 +127,14 @@ class Sealer:
         numbered = update(events).where(events.c.id == bindparam("row")).values(seq=bindparam("number"))  # type: ignore[arg-type]
         db.session.connection().execute(numbered, numbers)
 
-    def _put_aside(self, rows: Sequence[Row[int, str, str]]) -> None:
+    def _put_aside(self, rows: Sequence[_Row]) -> None:
         """What this service did not write is never sealed as if it had; it stays, numbered below zero, and is told of."""
         for row in rows:
-            digest = hashlib.sha256(row.body.encode()).hexdigest()
+            digest = hashlib.sha256(row.body.encode("utf-8", "replace")).hexdigest()
             self._audit.record(WORKER, Event.AUDIT_FORGED, Target("event", str(row.id)), result="failed", row=row.id, sha256=digest)
             _log.error("an event that this service did not write was found in the database", row=row.id)
         if rows:
-            self._number([{"row": row.id, "number": -row.id} for row in rows])
+            self._number([{"row": row.id, "number": -2 * abs(row.id) - (row.id < 0)} for row in rows])
 
     def _look_at_clock(self, before: Head | None) -> None:
         if before is None:
@@ -103,3 +150,10 @@ def _row(block: Block) -> dict[str, object]:
         "number": block.number, "first_seq": block.first, "last_seq": block.last, "hash": block.hash, "header": block.header.decode(),
         "leaves": block.leaves.hex(), "signature": block.signature, "sealed_at": parsed_moment(block.sealed_at),
     }
+
+
+def _said_at(text: str) -> datetime | None:
+    try:
+        return parsed_moment(facts_of(text)["at"])
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
+from iam.errors import Unavailable
 from iam.evidence.keys import Introduction, SigningKey, to_pem
 from iam.models import AuditKey, db
 from iam.services.audit.trail import Audit, Target
@@ -22,20 +23,36 @@ class SigningKeys:
 
     def current(self) -> SigningKey:
         """The key that signs now. In the caller's transaction, where the first is made. Raises Unavailable (the vault's key is gone)."""
-        row = self._newest()
-        if row is None or row.private is None:
+        known = self.lineage()
+        if not known and db.session.scalar(select(AuditKey.number).limit(1)):
+            raise Unavailable("The key that signs the audit trail cannot be opened; put its key back into encryption_keys.")
+        if not known:
             return self._add(WORKER, SigningKey.new(), None)
-        return SigningKey.from_hex(self._world.vault.open(row.private)["private"])
+        return SigningKey.from_hex(self._world.vault.open(known[-1].private or b"")["private"])
+
+    def lineage(self) -> list[AuditKey]:
+        """From the first key to the one that signs now, each introduced by the one before; other rows are none of ours."""
+        rows = {row.fingerprint: row for row in db.session.scalars(select(AuditKey).order_by(AuditKey.number))}
+        found: list[AuditKey] = []
+        row = next((one for one in reversed(rows.values()) if self._opens(one)), None)
+        while row is not None and row not in found:
+            found.append(row)
+            row = rows.get(row.introduced_by)
+        return found[::-1]
+
+    def strangers(self) -> list[str]:
+        """Fingerprints in the database that are none of ours."""
+        known = {row.fingerprint for row in self.lineage()}
+        return [one for one in db.session.scalars(select(AuditKey.fingerprint)) if one not in known]
 
     def named(self) -> list[Introduction]:
-        """All public keys, the first one first."""
-        rows = db.session.scalars(select(AuditKey).order_by(AuditKey.number)).all()
-        return [Introduction(row.fingerprint, row.public, row.introduced_by, row.signature) for row in rows]
+        """All public keys of ours, the first one first."""
+        return [Introduction(row.fingerprint, row.public, row.introduced_by, row.signature) for row in self.lineage()]
 
     def public(self, actor: Actor) -> Sequence[AuditKey]:
         """For whoever is logged in: a public key is no secret. The newest first."""
         self._audit.require(actor, scope=READ)
-        return db.session.scalars(select(AuditKey).order_by(AuditKey.number.desc())).all()
+        return self.lineage()[::-1]
 
     def pem(self, actor: Actor) -> str:
         """All public keys, as auditors keep them."""
@@ -49,17 +66,22 @@ class SigningKeys:
         with transaction():
             return self._add(actor, SigningKey.new(), self.current()).fingerprint
 
-    def _newest(self) -> AuditKey | None:
-        return db.session.scalars(select(AuditKey).order_by(AuditKey.number.desc()).limit(1)).one_or_none()
+    def _opens(self, row: AuditKey) -> bool:
+        """Whether this row's private key is under our lock, and its public half is what the row says."""
+        try:
+            key = SigningKey.from_hex(self._world.vault.open(row.private or b"")["private"])
+        except (Unavailable, ValueError):
+            return False
+        return (key.fingerprint, key.public.hex()) == (row.fingerprint, row.public)
 
     def _add(self, actor: Actor, key: SigningKey, before: SigningKey | None) -> SigningKey:
         told = before.introduce(key) if before else Introduction(key.fingerprint, key.public.hex())
-        old = self._newest()
-        if old is not None:
+        for old in self.lineage():
             old.private = None
+        last = db.session.scalar(select(func.max(AuditKey.number))) or 0
         db.session.add(
             AuditKey(
-                number=old.number + 1 if old else 1, fingerprint=told.key, public=told.public, introduced_by=told.introduced_by,
+                number=last + 1, fingerprint=told.key, public=told.public, introduced_by=told.introduced_by,
                 signature=told.signature, private=self._world.vault.seal({"private": key.to_hex()}), created_at=self._world.now(),
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 from sqlalchemy import select
@@ -42,7 +43,8 @@ def _flat(where: str, value: Any) -> Iterator[tuple[str, str]]:
         for name, field in type(value).model_fields.items():
             inner = getattr(value, name)
             is_secret = not field.repr or isinstance(inner, SecretStr)
-            yield from [(f"{where}{name}", _SECRET)] if is_secret else _flat(f"{where}{name}.", inner)
+            told = urlsplit(str(inner)).hostname if name == "url" else inner  # the rest of an address may be a secret
+            yield from [(f"{where}{name}", _SECRET)] if is_secret else _flat(f"{where}{name}.", told)
     elif isinstance(value, tuple):
         for position, inner in enumerate(value):
             yield from _flat(f"{where}{position}.", inner)

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 
+from iam.errors import Unavailable
 from iam.evidence.blocks import Block
 from iam.evidence.events import moment
 from iam.evidence.proof import Sealed
@@ -50,14 +51,32 @@ def table(wanted: Filter, after: int, upto: int) -> Iterator[tuple[int, int, byt
 
 
 def chain(wanted: Filter, after: int, upto: int) -> Iterator[tuple[Block, list[Sealed]]]:
-    """Blocks with their events. Of the whole trail every block, also one whose events are gone; of a part, blocks that hold any of it."""
+    """Blocks with their events. Of the whole trail every block, also one whose events are gone; of a part, blocks that hold any of it.
+
+    Raises Unavailable where an event belongs to no block: then the trail has been changed, and verifying says how.
+    """
     pages, held = texts(wanted, after, upto), list[Sealed]()
-    for block in _touched(wanted, after, upto) if wanted.is_narrow else blocks(after + 1, upto):
+    whole = blocks(after + 1, upto)
+    while True:
+        if wanted.is_narrow and not held and not (held := next(pages, [])):
+            return
+        block = next(blocks(held[0][0], held[0][0]) if wanted.is_narrow else whole, None)
+        if block is None:
+            break
         while (not held or held[-1][0] <= block.last) and (page := next(pages, None)):
             held += page
         cut = bisect_right(held, block.last, key=itemgetter(0))
-        yield block, held[:cut]
-        del held[:cut]
+        events, held = held[:cut], held[cut:]
+        is_partial = not wanted.is_narrow and 0 < len(events) <= block.last - block.first
+        yield block, [] if is_partial and _was_emptied(block) else events
+    if wanted.is_narrow:
+        raise Unavailable("The audit trail is not whole: an event belongs to no block. Run iam audit verify.")
+
+
+def _was_emptied(block: Block) -> bool:
+    """Whether retention removed its events while we read them."""
+    with db.engine.connect() as connection:
+        return connection.scalar(select(AuditBlock.has_events).where(AuditBlock.number == block.number)) is False
 
 
 def blocks(first_seq: int, last_seq: int) -> Iterator[Block]:
@@ -71,19 +90,14 @@ def blocks(first_seq: int, last_seq: int) -> Iterator[Block]:
         is_more = len(rows) == BLOCKS
         for row in rows:
             number = row.number
-            yield Block(row.header.encode(), bytes.fromhex(row.leaves), row.signature)
+            yield Block(row.header.encode(), _unhex(row.leaves), row.signature)
 
 
-def _touched(wanted: Filter, after: int, upto: int) -> Iterator[Block]:
-    query = wanted.narrow(select(AuditEvent.seq)).where(AuditEvent.seq <= upto).order_by(AuditEvent.seq).limit(1)
-    while True:
-        with db.engine.connect() as connection:
-            seq = connection.scalar(query.where(AuditEvent.seq > after))
-        block = next(blocks(seq, seq), None) if seq else None
-        if block is None:
-            return
-        yield block
-        after = block.last
+def _unhex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:  # somebody wrote into it: a block without its leaves does not verify
+        return b""
 
 
 def _position() -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from sqlalchemy import event, select
+from sqlalchemy import event, or_, select
 from sqlalchemy.orm import Session
 
 from iam import log
@@ -104,7 +104,8 @@ class Audit:
         """Newest first; auditors and administrators see all, everybody else what they did themselves. Raises Invalid."""
         self.require(actor, scope=READ)
         wanted.check()
-        query = wanted.narrow(select(AuditEvent)).order_by(AuditEvent.id.desc()).limit(wanted.limit)
+        ours = or_(AuditEvent.seq.is_(None), AuditEvent.seq > 0)
+        query = wanted.narrow(select(AuditEvent).where(ours)).order_by(AuditEvent.id.desc()).limit(wanted.limit)
         if not actor.has("auditor", "administrator"):
             query = query.where(AuditEvent.actor_id == actor.person_id, AuditEvent.actor_id != "")
         if wanted.before is not None:

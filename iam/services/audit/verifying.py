@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import Engine, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
-from iam.evidence.blocks import Head
+from iam.evidence.blocks import Block, Head, NotABlock
 from iam.evidence.keys import KeyRing
 from iam.evidence.proof import Kind, Proof, Report, Sealed
 from iam.models import AuditBlock, AuditEvent, db
@@ -51,6 +51,9 @@ class Verifier:
         named = self._keys.named()
         proof = Proof(KeyRing(trusted or [bytes.fromhex(one.public) for one in named[:1]], named), anchors=anchors)
         self._columns(proof.report)
+        self._blocks(proof.report)
+        for stranger in self._keys.strangers():
+            proof.report.add(Kind.INSERTED, f"The public key {stranger[:16]} in the database is none of this service's.")
         db.session.commit()
         with ThreadPoolExecutor(1) as beside:
             lying = beside.submit(_lying_row, db.engine)
@@ -105,10 +108,23 @@ class Verifier:
         with db.engine.connect() as connection:
             rows = connection.execute(query.where((AuditEvent.seq.is_(None)) | (AuditEvent.seq <= 0)).order_by(AuditEvent.id)).all()
         for row, seq, body, mark in rows:
-            if seq is None and vault.has_marked(body.encode(), mark):
+            if seq is None and vault.has_marked(body.encode("utf-8", "replace"), mark):
                 report.unsealed += 1
             else:
                 report.add(Kind.UNVOUCHED, f"Row {row} of the trail was not written by this service; it is not part of the chain.")
+
+    def _blocks(self, report: Report) -> None:
+        """The columns of a block, by which it is found, have to say what its header says."""
+        columns = AuditBlock.number, AuditBlock.first_seq, AuditBlock.last_seq, AuditBlock.hash, AuditBlock.header
+        for row in db.session.execute(select(*columns).order_by(AuditBlock.number).execution_options(yield_per=1000)):
+            block = Block(row.header.encode("utf-8", "replace"), b"", "")
+            try:
+                said = (block.number, block.first, block.last, block.hash)
+            except NotABlock:
+                continue  # the chain itself says so
+            if said != (row.number, row.first_seq, row.last_seq, row.hash):
+                words = f"The columns of block {row.number} do not say what its header says: exports would miss events."
+                report.add(Kind.BLOCK_CHANGED, words, block=row.number)
 
     def _columns(self, report: Report) -> None:
         """What is searched has to be generated from what was sealed."""

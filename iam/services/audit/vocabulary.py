@@ -117,10 +117,13 @@ class Event(StrEnum):
     AUDIT_KEY_ROTATED = (
         "audit.key.rotated", _mark("%(actor)s let a new key sign the audit trail"), "key", "public", "introduced_by", "signature",
     )  # fmt: skip
-    AUDIT_EXPORT_BEGUN = "audit.export.begun", _mark("%(actor)s began an export of the audit trail"), "export", "kind", "filter", "upto"
+    AUDIT_EXPORT_BEGUN = (
+        "audit.export.begun", _mark("%(actor)s began an export of the audit trail"), "export", "kind", "filter", "upto", "begun_at",
+    )  # fmt: skip
     AUDIT_EXPORTED = "audit.exported", _mark("%(actor)s exported %(events)s events of the audit trail"), *_MANIFEST
-    AUDIT_PRUNED = "audit.pruned", _mark("Retention removed the events up to %(last)s"), "first", "last", "block"
+    AUDIT_PRUNED = "audit.pruned", _mark("Retention removes the events up to %(last)s"), "first", "last", "block", "keep_days"
     AUDIT_FORGED = "audit.forged", _mark("An event that this service did not write was found in the database"), "row", "sha256"
+    AUDIT_LATE = "audit.late", _mark("An event was sealed long after it was written, %(seconds)s seconds"), "row", "seconds"
     AUDIT_LAGS = "audit.lags", _mark("The audit trail does not arrive at %(target)s"), "position", "head"
     AUDIT_CAUGHT_UP = "audit.caught.up", _mark("The audit trail arrives at %(target)s again"), "position", "head"
     SETTINGS_CHANGED = "settings.changed", _mark("The service runs with other settings: %(changed)s"), "changed", "settings", "version"
