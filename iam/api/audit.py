@@ -29,7 +29,7 @@ def index(query: EventQuery) -> Events:
 @spec.validate(resp=answers(HTTP_200=EventOut), tags=["audit"])
 def show(row: str) -> EventOut:
     """One event."""
-    return EventOut.model_validate(services.current().audit.get(actor(), int(row) if row.isdecimal() and len(row) < 20 else 0))
+    return EventOut.model_validate(services.current().audit.get(actor(), int(row) if row.isdecimal() and len(row) < 19 else 0))
 
 
 @routes.get("/audit/evidence")

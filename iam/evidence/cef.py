@@ -19,7 +19,7 @@ from iam.evidence.events import parsed_moment
 PRODUCT = "kube-iam"
 CUT = "…"
 """Stands at the end of a value of which the rest does not fit."""
-ALARMS = frozenset({"emergency.opened", "review.overdue", "sync.stopped", "audit.forged"})
+ALARMS = frozenset({"emergency.opened", "review.overdue", "sync.stopped", "audit.forged", "audit.late"})
 """What somebody should look at today, whoever did it and however it ended."""
 _DAILY = frozenset({"login", "logout", "session.ended", "cluster.probed", "cluster.reconciled", "request.commented", "notices.changed"})
 _SEVERITIES = {"done": 3, "refused": 5, "failed": 6}

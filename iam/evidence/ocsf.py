@@ -31,7 +31,7 @@ _CLASSES: Mapping[int, Mapping[str, int]] = {
         "policy.created": 1, "policy.changed": 3, "policy.published": 8, "policy.removed": 4,
         "catalogue.changed": 3, "catalogue.removed": 4, "rule.changed": 3, "rule.removed": 4,
         "emergency.changed": 3, "emergency.removed": 4, "webhook.created": 1, "webhook.removed": 4,
-        "notices.changed": 3, "keys.rotated": 3, "audit.key.rotated": 3,
+        "notices.changed": 3, "keys.rotated": 3, "audit.key.rotated": 3, "settings.changed": 3,
     },
     # Only a grant gives or takes: all that leads to one, or comes of one, is another activity.
     USER_ACCESS: {
@@ -45,7 +45,7 @@ _CLASSES: Mapping[int, Mapping[str, int]] = {
     API_ACTIVITY: {
         "credential.issued": 1, "audit.export.begun": 2, "audit.exported": 2, "audit.pruned": 4,
         **dict.fromkeys((
-            "access.denied", "notice.lost", "audit.forged", "audit.lags", "audit.caught.up", "audit.clock",
+            "access.denied", "notice.lost", "audit.forged", "audit.late", "audit.lags", "audit.caught.up", "audit.clock",
         ), OTHER),
     },
 }  # fmt: skip

@@ -37,12 +37,12 @@ def index() -> tuple[str, int]:
     return page, status
 
 
-@pages.get("/events/<int:row>")
+@pages.get("/events/<row>")
 @login_required
-def event(row: int) -> str:
+def event(row: str) -> str:
     """One event: in words, as it is sealed, and what else happened then."""
     ours = services.current()
-    found = ours.audit.get(actor(), row)
+    found = ours.audit.get(actor(), number(row))
     return render_template(
         "audit/event.html", event=found, sentence=sentence, around=ours.stories.around(actor(), found), block=ours.stories.block_of(found)
     )
@@ -98,6 +98,11 @@ def key() -> Response:
     """The public keys."""
     pem = services.current().signing_keys.pem(actor())
     return Response(pem, mimetype="application/x-pem-file", headers={"Content-Disposition": "attachment; filename=kube-iam-audit.pem"})
+
+
+def number(row: str) -> int:
+    """A row's number from an address; 0, which no row has, for anything else."""
+    return int(row) if row.isdecimal() and len(row) < 19 else 0
 
 
 def _fields() -> dict[str, str]:

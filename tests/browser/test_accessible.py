@@ -48,7 +48,7 @@ POLICIES = {
     "policy's settings": ("ada", "/policies/base/settings"),
 }
 PLACES = ELSEWHERE | EXPLORER | POLICIES
-NOT_PAGES = {"login.start", "login.finish", "home.static", "clusters.manifest"}
+NOT_PAGES = {"audit.manifest", "audit.key", "login.start", "login.finish", "home.static", "clusters.manifest"}
 """They redirect, or answer with something else than HTML."""
 
 

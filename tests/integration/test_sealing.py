@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
@@ -14,24 +14,31 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from fixtures.offline import events, give, offline, stored
-from fixtures.product import Product, remember
+from fixtures.offline import events, offline, stored
+from fixtures.product import Product
 from fixtures.sealed import (
-    DATABASES, Crash, anchored, at_each_statement, away, database, die, elsewhere, forked, kill, moments, opened, seal,
+    DATABASES,
+    Crash,
+    at_each_statement,
+    away,
+    database,
+    die,
+    elsewhere,
+    forked,
+    kill,
+    moments,
+    opened,
+    seal,
 )  # fmt: skip
 from fixtures.stored import contents
 from rigs.processes import wait_until
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from iam import services
-from iam.directory.base import Identity
 from iam.evidence.events import facts_of, parsed_moment
 from iam.evidence.proof import Kind, Report
-from iam.models import AuditBlock, AuditEvent, Group, LocalAccount, Mapping, Person, db
-from iam.services.audit import Event, Target
-from iam.services.base import WORKER, Actor, transaction
-from iam.services.guard import Unrecorded
+from iam.models import AuditBlock, AuditEvent, db
 
 on_postgresql = pytest.mark.parametrize("product", DATABASES[1:], indirect=True)
 State = tuple[int, int, int]

@@ -7,13 +7,25 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fixtures.cli import assert_one_clear_line
-from fixtures.product import Product
 from fixtures.sealed import (
-    DAYS, KEY, Trail, a_day, anchored, away, first_finding, moments, opened, original, seal, spare, sweep, trail, worn,
+    DAYS,
+    KEY,
+    Trail,
+    a_day,
+    anchored,
+    away,
+    first_finding,
+    moments,
+    opened,
+    original,
+    seal,
+    spare,
+    sweep,
+    trail,
+    worn,
 )  # fmt: skip
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
