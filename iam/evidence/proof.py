@@ -17,6 +17,7 @@ Sealed = tuple[int, bytes]
 MOST = 100
 """Findings that are kept."""
 PRUNED = "audit.pruned"
+_LAST = 2**63
 _PRUNED_MARK = f'"action":"{PRUNED}"'.encode()
 
 
@@ -103,16 +104,17 @@ class Proof:
 
     def finish(self, loose: Sequence[Sealed] = (), *, is_open_end: bool = True) -> Report:
         """After the last block; ``loose`` are events behind it, ``is_open_end`` says that the chain should reach its end here."""
-        for seq, _text in loose:
-            self.report.add(Kind.INSERTED, f"Event {seq} stands behind the last block.", seq=seq)
         for block in self._missing:
             if any(removal.excuses(block) for removal in self._removals):
                 self.report.removed_by_retention += block.last - block.first + 1
             else:
                 words = f"Event {block.first} is gone, and all others up to {block.last}; no retention took them."
                 self.report.add(Kind.REMOVED, words, seq=block.first, block=block.number)
+        for seq, _text in loose:
+            self.report.add(Kind.INSERTED, f"Event {seq} stands behind the last block.", seq=seq)
         if is_open_end:
             self._end()
+        self.report.findings.sort(key=lambda finding: finding.block or _LAST)
         return self.report
 
     def _block(self, block: Block) -> None:

@@ -121,7 +121,7 @@ class Services:
         outbox = Outbox(world, audit)
         return cls(
             world=world, audit=audit, signing_keys=keys, sealer=sealer,
-            chain=Chain(world, audit, sealer), stories=Stories(audit), verifier=Verifier(world, audit, keys),
+            chain=Chain(world, audit, sealer), stories=Stories(audit), verifier=Verifier(world, audit, sealer, keys),
             exports=Exports(world, audit, sealer, keys, retention), anchoring=Anchoring(world, audit, outlets),
             forwarding=Forwarding(world, audit, sealer, outlets), started=Started(world, audit),
             people=people, accounts=Accounts(world, audit), logins=logins, tokens=Tokens(world, audit, people),

@@ -83,22 +83,23 @@ class Sealer:
             last = self.head()
             found = db.session.execute(waiting.where(AuditEvent.seq.is_(None)).order_by(AuditEvent.id).limit(AT_ONCE)).all()
             ahead = db.session.execute(waiting.where(AuditEvent.seq > (last.last if last else 0)).limit(AT_ONCE)).all()
-            again = self._sealed_before([row.mark for row in found])
+            known_texts = self.sealed_before([row.body for row in found])
             ours, forged = list[_Row](), list[_Row](ahead)
             for row in found:
-                is_ours = row.mark not in again and self._world.vault.has_marked(row.body.encode("utf-8", "replace"), row.mark)
+                is_ours = row.body not in known_texts and self._world.vault.has_marked(row.body.encode("utf-8", "replace"), row.mark)
                 (ours if is_ours else forged).append(row)
-                again.add(row.mark)
+                known_texts.add(row.body)
             self._put_aside(forged)
             if ours:
                 self._tell_of_late(ours, known)
                 self._append(ours)
         return len(found)
 
-    def _sealed_before(self, marks: Sequence[str]) -> set[str]:
-        """Marks that a sealed event has already: a copy of it was put back."""
-        query = select(AuditEvent.mark).where(AuditEvent.mark.in_(marks), AuditEvent.seq.is_not(None))
-        return set(db.session.scalars(query)) if marks else set()
+    def sealed_before(self, texts: Sequence[str]) -> set[str]:
+        """Texts that a sealed event has already: a copy of it was put back. Each has an id of its own, so two are never alike."""
+        moments = sorted({at for text in texts if (at := _said_at(text))})
+        query = select(AuditEvent.body).where(AuditEvent.at.in_(moments), AuditEvent.seq.is_not(None))
+        return set(db.session.scalars(query)).intersection(texts) if moments else set()
 
     def _tell_of_late(self, rows: Sequence[_Row], known: Head | None) -> None:
         """An event from long before the last block was held back, or put back after it had been removed."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from sqlalchemy import Engine, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from iam.evidence.blocks import Block, Head, NotABlock
+from iam.evidence.events import moment
 from iam.evidence.keys import KeyRing
 from iam.evidence.proof import Kind, Proof, Report, Sealed
 from iam.models import AuditBlock, AuditEvent, db
 from iam.services.audit import streams
 from iam.services.audit.filters import Filter
+from iam.services.audit.sealing import Sealer
 from iam.services.audit.signing import SigningKeys
 from iam.services.audit.trail import Audit
 from iam.services.base import READ, Actor, World
@@ -35,9 +37,10 @@ _LIES = f"SELECT min(id) AS id FROM audit_trail WHERE {_DIFFERS}"  # noqa: S608
 class Verifier:
     """Reads all of it, changes nothing."""
 
-    def __init__(self, world: World, audit: Audit, keys: SigningKeys) -> None:
+    def __init__(self, world: World, audit: Audit, sealer: Sealer, keys: SigningKeys) -> None:
         self._world = world
         self._audit = audit
+        self._sealer = sealer
         self._keys = keys
 
     def verify(
@@ -50,20 +53,17 @@ class Verifier:
         self._audit.require(actor, "auditor", "administrator", scope=READ)
         named = self._keys.named()
         proof = Proof(KeyRing(trusted or [bytes.fromhex(one.public) for one in named[:1]], named), anchors=anchors)
-        self._columns(proof.report)
-        self._blocks(proof.report)
-        for stranger in self._keys.strangers():
-            proof.report.add(Kind.INSERTED, f"The public key {stranger[:16]} in the database is none of this service's.")
         db.session.commit()
         with ThreadPoolExecutor(1) as beside:
             lying = beside.submit(_lying_row, db.engine)
             reached = self._all(proof, step)
-            try:
-                self._note_lie(proof.report, lying.result())
-            except DBAPIError:
-                proof.report.add(Kind.CHANGED, "A row's text is not JSON, so its columns cannot be compared.")
-        report = proof.finish(self._behind(reached))
+            report = proof.finish(self._behind(reached))
+            self._note_lie(report, lying)
+        self._blocks(report)
         self._unsealed(report)
+        self._columns(report)
+        for stranger in self._keys.strangers():
+            report.add(Kind.INSERTED, f"The public key {stranger[:16]} in the database is none of this service's.")
         return report
 
     def _all(self, proof: Proof, step: Callable[[int], None] | None) -> int:
@@ -76,7 +76,12 @@ class Verifier:
             reached = end
         return reached
 
-    def _note_lie(self, report: Report, lie: tuple[int, int | None] | None) -> None:
+    def _note_lie(self, report: Report, lying: Future[tuple[int, int | None] | None]) -> None:
+        try:
+            lie = lying.result()
+        except DBAPIError:
+            report.add(Kind.CHANGED, "A row's text is not JSON, so its columns cannot be compared.")
+            return
         if lie:
             row, seq = lie
             words = f"The columns of row {row} do not say what its text says: searches lie about it."
@@ -107,24 +112,25 @@ class Verifier:
         query = select(AuditEvent.id, AuditEvent.seq, AuditEvent.body, AuditEvent.mark)
         with db.engine.connect() as connection:
             rows = connection.execute(query.where((AuditEvent.seq.is_(None)) | (AuditEvent.seq <= 0)).order_by(AuditEvent.id)).all()
+        again = self._sealer.sealed_before([body for _row, seq, body, _mark in rows if seq is None])
         for row, seq, body, mark in rows:
-            if seq is None and vault.has_marked(body.encode("utf-8", "replace"), mark):
+            if seq is None and body not in again and vault.has_marked(body.encode("utf-8", "replace"), mark):
                 report.unsealed += 1
             else:
                 report.add(Kind.UNVOUCHED, f"Row {row} of the trail was not written by this service; it is not part of the chain.")
 
     def _blocks(self, report: Report) -> None:
         """The columns of a block, by which it is found, have to say what its header says."""
-        columns = AuditBlock.number, AuditBlock.first_seq, AuditBlock.last_seq, AuditBlock.hash, AuditBlock.header
+        columns = AuditBlock.number, AuditBlock.first_seq, AuditBlock.last_seq, AuditBlock.hash, AuditBlock.sealed_at, AuditBlock.header
         for row in db.session.execute(select(*columns).order_by(AuditBlock.number).execution_options(yield_per=1000)):
             block = Block(row.header.encode("utf-8", "replace"), b"", "")
             try:
-                said = (block.number, block.first, block.last, block.hash)
+                said = (block.number, block.first, block.last, block.hash, block.sealed_at)
             except NotABlock:
                 continue  # the chain itself says so
-            if said != (row.number, row.first_seq, row.last_seq, row.hash):
-                words = f"The columns of block {row.number} do not say what its header says: exports would miss events."
-                report.add(Kind.BLOCK_CHANGED, words, block=row.number)
+            if said != (row.number, row.first_seq, row.last_seq, row.hash, moment(row.sealed_at)):
+                words = f"The columns of block {block.number} do not say what its header says: exports would miss events."
+                report.add(Kind.BLOCK_CHANGED, words, block=block.number)
 
     def _columns(self, report: Report) -> None:
         """What is searched has to be generated from what was sealed."""
