@@ -53,6 +53,11 @@ def note_event(session: Any) -> None:
     session.info[_RECORDED] = True
 
 
+def has_event(session: Any) -> bool:
+    """Whether an event is part of this transaction."""
+    return bool(session.info.get(_RECORDED))
+
+
 def _note(session: Session, table: str, fields: Iterable[str]) -> None:
     silent = SILENT.get(table, frozenset())
     loud = set() if ALL in silent else set(fields) - silent

@@ -112,6 +112,7 @@ class TestOutage:
         blocked.unlink()
         product.clock.forward(minutes=6)
         deliver(product)
+        deliver(product)
         (mended,) = events(product, action="audit.caught.up")
         assert mended.target_name == "lines"
         deliver(product)

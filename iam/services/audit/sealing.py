@@ -7,10 +7,11 @@ database whatever happens: a sealer that dies has sealed a round whole, or nothi
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy import Row, Update, bindparam, func, insert, select, update
 
 from iam import log
 from iam.errors import Unavailable
@@ -18,6 +19,7 @@ from iam.evidence.blocks import LARGEST, Block, Head, NotABlock, head_of, seal
 from iam.evidence.events import facts_of, parsed_moment
 from iam.evidence.keys import KeyRing
 from iam.models import AuditBlock, AuditEvent, db
+from iam.services import guard
 from iam.services.audit.signing import SigningKeys
 from iam.services.audit.trail import Audit, Target
 from iam.services.audit.vocabulary import Event
@@ -29,6 +31,8 @@ AT_ONCE = 4096
 _SLACK, _LATE = timedelta(seconds=5), timedelta(minutes=10)
 
 
+_EVENTS = AuditEvent.__table__
+_NUMBERED = update(_EVENTS).where(_EVENTS.c.id == bindparam("row")).values(seq=bindparam("number"))  # type: ignore[arg-type]
 _Row = Row[int, str, str, int | None]
 
 
@@ -39,7 +43,7 @@ class Sealer:
         self._world = world
         self._audit = audit
         self._keys = keys
-        self._is_behind = False
+        self._is_behind = self._was_behind = False
 
     def seal(self) -> int:
         """Everything that was committed before; returns how many events. Nothing, while another sealer is at it."""
@@ -47,8 +51,8 @@ class Sealer:
             total, is_more = 0, mine
             known = self._before_now() if mine else None
             while is_more:
-                sealed = self._round(known)
-                total, is_more = total + sealed, sealed >= AT_ONCE
+                sealed, has_told = self._round(known)
+                total, is_more = total + sealed, sealed >= AT_ONCE or has_told
             return total
 
     def head(self) -> Head | None:
@@ -77,23 +81,34 @@ class Sealer:
             raise Unavailable("The last block of the audit trail is not what was sealed, so nothing is sealed. Run iam audit verify.")
         return head
 
-    def _round(self, known: Head | None) -> int:
+    def _round(self, known: Head | None) -> tuple[int, bool]:
+        """How many were sealed, and whether the sealer itself has told of something, which waits for the next round."""
         with transaction():
             waiting = select(AuditEvent.id, AuditEvent.body, AuditEvent.mark, AuditEvent.seq)
+            found = db.session.execute(
+                waiting.where(AuditEvent.seq.is_(None)).order_by(AuditEvent.id).limit(AT_ONCE).with_for_update()
+            ).all()  # locked, so that a sealer that has lost its own lock waits here, and then finds them sealed
             last = self.head()
-            found = db.session.execute(waiting.where(AuditEvent.seq.is_(None)).order_by(AuditEvent.id).limit(AT_ONCE)).all()
-            ahead = db.session.execute(waiting.where(AuditEvent.seq > (last.last if last else 0)).limit(AT_ONCE)).all()
             known_texts = self.sealed_before([row.body for row in found])
-            ours, forged = list[_Row](), list[_Row](ahead)
+            ours, forged = list[_Row](), self._ahead(last)
             for row in found:
                 is_ours = row.body not in known_texts and self._world.vault.has_marked(row.body.encode("utf-8", "replace"), row.mark)
                 (ours if is_ours else forged).append(row)
-                known_texts.add(row.body)
+                known_texts |= {row.body} if is_ours else set()
             self._put_aside(forged)
             if ours:
                 self._tell_of_late(ours, known)
-                self._append(ours)
-        return len(found)
+                self._append(ours, last)
+            has_told = guard.has_event(db.session)
+        self._is_behind = self._was_behind
+        return len(found), has_told
+
+    def _ahead(self, last: Head | None) -> list[_Row]:
+        """Rows that somebody numbered beyond the head, where they would stand in the way."""
+        columns = AuditEvent.id, AuditEvent.body, AuditEvent.mark, AuditEvent.seq
+        beyond = select(*columns).where(AuditEvent.seq > (last.last if last else 0)).limit(AT_ONCE)
+        found, newest = db.session.execute(beyond).all(), self.head()
+        return [row for row in found if (row.seq or 0) > (newest.last if newest else 0)]  # another sealer may just have gone on
 
     def sealed_before(self, texts: Sequence[str]) -> set[str]:
         """Texts that a sealed event has already: a copy of it was put back. Each has an id of its own, so two are never alike."""
@@ -105,14 +120,15 @@ class Sealer:
         """An event from long before the last block was held back, or put back after it had been removed."""
         if known is None:
             return
+        before = min(parsed_moment(known.sealed_at), self._world.now()) - _LATE
         for row in rows:
             at = _said_at(row.body)
-            if at and at < parsed_moment(known.sealed_at) - _LATE:
+            if at and at < before:
                 seconds = round((self._world.now() - at).total_seconds())
                 self._audit.record(WORKER, Event.AUDIT_LATE, Target("event", str(row.id)), result="failed", row=row.id, seconds=seconds)
 
-    def _append(self, rows: Sequence[_Row]) -> None:
-        before, key, now = self.head(), self._keys.current(), self._world.now()
+    def _append(self, rows: Sequence[_Row], before: Head | None) -> None:
+        key, now = self._keys.current(), self._world.now()
         self._look_at_clock(before)
         first = before.last + 1 if before else 1
         blocks = []
@@ -121,21 +137,18 @@ class Sealer:
             before = head_of(block)
             blocks.append(_row(block))
         db.session.execute(insert(AuditBlock), blocks)
-        self._number([{"row": row.id, "number": first + place} for place, row in enumerate(rows)])
-
-    def _number(self, numbers: list[dict[str, int]]) -> None:
-        events = AuditEvent.__table__
-        numbered = update(events).where(events.c.id == bindparam("row")).values(seq=bindparam("number"))  # type: ignore[arg-type]
-        db.session.connection().execute(numbered, numbers)
+        numbered = _number(_NUMBERED.where(_EVENTS.c.seq.is_(None)), [(row.id, first + place) for place, row in enumerate(rows)])
+        if numbered != len(rows):
+            raise Unavailable("Another sealer was at the audit trail at the same moment; nothing was sealed twice.")
 
     def _put_aside(self, rows: Sequence[_Row]) -> None:
-        """What this service did not write is never sealed as if it had; it stays, numbered below zero, and is told of."""
+        """What this service did not write is never sealed as if it had; it stays, numbered at random below zero, and is told of."""
         for row in rows:
             digest = hashlib.sha256(row.body.encode("utf-8", "replace")).hexdigest()
             self._audit.record(WORKER, Event.AUDIT_FORGED, Target("event", str(row.id)), result="failed", row=row.id, sha256=digest)
             _log.error("an event that this service did not write was found in the database", row=row.id)
         if rows:
-            self._number([{"row": row.id, "number": -2 * abs(row.id) - (row.id < 0)} for row in rows])
+            _number(_NUMBERED, [(row.id, -1 - secrets.randbelow(2**62)) for row in rows])
 
     def _look_at_clock(self, before: Head | None) -> None:
         if before is None:
@@ -143,7 +156,7 @@ class Sealer:
         back = parsed_moment(before.sealed_at) - self._world.now()
         if back > _SLACK and not self._is_behind:
             self._audit.record(WORKER, Event.AUDIT_CLOCK, result="failed", seconds=round(back.total_seconds()))
-        self._is_behind = back > _SLACK
+        self._was_behind = back > _SLACK
 
 
 def _row(block: Block) -> dict[str, object]:
@@ -151,6 +164,11 @@ def _row(block: Block) -> dict[str, object]:
         "number": block.number, "first_seq": block.first, "last_seq": block.last, "hash": block.hash, "header": block.header.decode(),
         "leaves": block.leaves.hex(), "signature": block.signature, "sealed_at": parsed_moment(block.sealed_at),
     }
+
+
+def _number(statement: Update, numbers: Sequence[tuple[int, int]]) -> int:
+    values = [{"row": row, "number": number} for row, number in numbers]
+    return db.session.connection().execute(statement, values).rowcount
 
 
 def _said_at(text: str) -> datetime | None:
