@@ -97,5 +97,6 @@ class Retention:
     def _forwarded(self) -> int:
         """Up to where every forwarder that is configured has come."""
         names = [f"forward {one.name}" for one in self._world.settings.audit.forward]
-        positions = dict(db.session.execute(select(AuditOutlet.name, AuditOutlet.position).where(AuditOutlet.name.in_(names))).tuples())
+        outlets = db.session.scalars(select(AuditOutlet).where(AuditOutlet.name.in_(names)))
+        positions = {outlet.name: outlet.position for outlet in outlets}
         return min((positions.get(name, 0) for name in names), default=2**62)

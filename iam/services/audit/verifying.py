@@ -56,8 +56,7 @@ class Verifier:
         db.session.commit()
         with ThreadPoolExecutor(1) as beside:
             lying = beside.submit(_lying_row, db.engine)
-            reached = self._all(proof, step)
-            report = proof.finish(self._behind(reached))
+            report = proof.finish(self._all(proof, step))
             self._note_lie(report, lying)
         self._blocks(report)
         self._unsealed(report)
@@ -66,15 +65,17 @@ class Verifier:
             report.add(Kind.INSERTED, f"The public key {stranger[:16]} in the database is none of this service's.")
         return report
 
-    def _all(self, proof: Proof, step: Callable[[int], None] | None) -> int:
-        reached = 0
-        while (end := self._end()) > reached:  # the chain grows while it is read
+    def _all(self, proof: Proof, step: Callable[[int], None] | None) -> list[Sealed]:
+        """To the end, also if that moves on meanwhile; returns events that stand behind the last block."""
+        reached, end = 0, self._end()
+        while True:
             for block, events in streams.chain(EVERYTHING, reached, end):
                 proof.take(block, events)
                 if step:
                     step(proof.report.events)
-            reached = end
-        return reached
+            reached, behind, end = end, self._behind(end), self._end()
+            if end == reached:
+                return behind
 
     def _note_lie(self, report: Report, lying: Future[tuple[int, int | None] | None]) -> None:
         try:
