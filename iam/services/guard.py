@@ -6,13 +6,18 @@ What is no change in this sense is named below, with the reason.
 
 from __future__ import annotations
 
+import re
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import CursorResult, Result, event, inspect
-from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
+from sqlalchemy import Connection, CursorResult, Engine, Result, event, inspect
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction, UOWTransaction
 
 _CHANGED, _RECORDED, _GUARDED = "changed without an event", "has recorded an event", "is a service's transaction"
+_SESSION = "kube-iam session"
+_CHANGING = re.compile(r'\s*(INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)', re.IGNORECASE)
+_ASSIGNED = re.compile(r'"?(\w+)"?\s*=')
 ALL, GONE = "(everything)", "(rows dropped)"
 
 SILENT: Mapping[str, frozenset[str]] = {
@@ -107,6 +112,22 @@ def _fields(state: ORMExecuteState) -> list[str]:
     return []
 
 
+@event.listens_for(Session, "after_begin")
+def _remember(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+    connection.info[_SESSION] = weakref.ref(session)
+
+
+@event.listens_for(Engine, "after_cursor_execute")
+def _spoken(connection: Connection, cursor: Any, statement: str, _parameters: Any, _context: Any, executemany: bool) -> None:  # noqa: FBT001
+    """Statements that went past the models. Those that return rows the models' own events have told of."""
+    changing = _CHANGING.match(statement)
+    session = connection.info.get(_SESSION, lambda: None)() if changing else None
+    if changing is None or session is None or "RETURNING" in statement or not (executemany or cursor.rowcount):
+        return
+    fields = {"INSERT": ["(rows added)"], "DELETE": [GONE]}.get(changing[1].split()[0].upper())
+    _note(session, changing[2], fields or _ASSIGNED.findall(statement.partition(" SET ")[2].partition(" WHERE ")[0]))
+
+
 @event.listens_for(Session, "before_commit")
 def _refuse(session: Session) -> None:
     if not session.info.get(_GUARDED):
@@ -116,8 +137,9 @@ def _refuse(session: Session) -> None:
         raise Unrecorded(f"changed without an event: {', '.join(sorted(session.info[_CHANGED]))}")
 
 
-@event.listens_for(Session, "after_commit")
-@event.listens_for(Session, "after_rollback")
-def _begin_anew(session: Session) -> None:
+@event.listens_for(Session, "after_transaction_end")
+def _begin_anew(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is not None:  # a savepoint: what was changed in it counts on
+        return
     for name in (_CHANGED, _RECORDED, _GUARDED):
         session.info.pop(name, None)
