@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
@@ -14,43 +14,47 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from fixtures.offline import events, offline, stored
+from fixtures.offline import events, stored
 from fixtures.product import Product
 from fixtures.sealed import (
     DATABASES,
     Crash,
     at_each_statement,
     away,
-    database,
     die,
     elsewhere,
     forked,
+    fresh,
     kill,
     moments,
     opened,
     seal,
-)  # fmt: skip
+    sealing,
+)
 from fixtures.stored import contents
 from rigs.processes import wait_until
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from iam import services
+from iam.errors import Unavailable
 from iam.evidence.events import facts_of, parsed_moment
 from iam.evidence.proof import Kind, Report
 from iam.models import AuditBlock, AuditEvent, db
 
-on_postgresql = pytest.mark.parametrize("product", DATABASES[1:], indirect=True)
+__all__ = ["fresh", "sealing"]
+on_postgresql = pytest.mark.parametrize("fresh", DATABASES[1:], indirect=True)
+TIMES = 10
+LOSING = IntegrityError, OperationalError, Unavailable
+"""What a sealer that has lost its lock may meet: another one's numbers, a row that somebody waits for, rows that are sealed already."""
 State = tuple[int, int, int]
 """Blocks, sealed events, waiting events."""
 
 
-@pytest.fixture(params=DATABASES)
-def product(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Product]:
+@pytest.fixture
+def product(sealing: Product) -> Product:
     """On both databases, with an offline cluster; nothing is sealed yet."""
-    with database(request, request.param, tmp_path, "sealing") as url, opened(url, tmp_path) as product:
-        offline(product)
-        yield product
+    return sealing
 
 
 def url_of(product: Product) -> str:
@@ -91,8 +95,9 @@ def is_sealed_once(product: Product) -> None:
 def forge(product: Product, **more: Any) -> int:
     """A row that this service did not write; returns its id."""
     (last, *_) = events(product, limit=1)
+    body = json.dumps(facts_of(last.body) | {"actor_name": "mallory", "id": secrets.token_hex(12)})
     with product.app.app_context():
-        row = AuditEvent(**{"body": last.body.replace("prod", "shop"), "mark": secrets.token_hex(16), **more})
+        row = AuditEvent(**{"body": body, "mark": secrets.token_hex(16), **more})
         db.session.add(row)
         db.session.commit()
         return row.id
@@ -100,7 +105,7 @@ def forge(product: Product, **more: Any) -> int:
 
 def no_lock() -> AbstractContextManager[object]:
     """As if the lock had been lost: everybody may."""
-    return mock.patch("iam.services.audit.sealing.only_one", lambda _what: nullcontext(True))
+    return mock.patch("iam.services.audit.sealing.only_one", side_effect=lambda _what: nullcontext(True))
 
 
 class TestDying:
@@ -183,24 +188,24 @@ class TestAtOnce:
     @on_postgresql
     def test_sealers_in_threads(self, product: Product, threads: int) -> None:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda _: recording_and_sealing(product, 15), range(threads)))
+            list(pool.map(lambda _: recording_and_sealing(product), range(threads)))
         seal(product)
         is_sealed_once(product)
-        assert len(events(product, action="cluster.away", limit=1000)) == threads * 15 * 3
+        assert len(events(product, action="cluster.away", limit=1000)) == threads * TIMES * 3
 
     @pytest.mark.parametrize("processes", [2, 4])
     @on_postgresql
     def test_sealers_in_processes(self, product: Product, processes: int, tmp_path: Path) -> None:
-        elsewhere(recording_and_sealing_in, url_of(product), tmp_path, 15, processes=processes)
+        elsewhere(recording_and_sealing_in, url_of(product), tmp_path, processes=processes)
         seal(product)
         is_sealed_once(product)
-        assert len(events(product, action="cluster.away", limit=1000)) == processes * 15 * 3
+        assert len(events(product, action="cluster.away", limit=1000)) == processes * TIMES * 3
 
     @pytest.mark.parametrize("threads", [2, 4])
     @on_postgresql
     def test_sealers_that_have_lost_their_lock(self, product: Product, threads: int) -> None:
         with no_lock(), ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda _: recording_and_sealing(product, 15), range(threads)))
+            list(pool.map(lambda _: recording_and_sealing(product, *LOSING), range(threads)))
         seal(product)
         is_sealed_once(product)
 
@@ -209,12 +214,12 @@ class TestAtOnce:
         with opened(f"{url_of(product)}?options=-c%20lock_timeout%3D50", tmp_path) as other, no_lock():
 
             def other_seals() -> None:
-                with suppress(IntegrityError, OperationalError):  # it waits for us, and we for it
+                with suppress(*LOSING):
                     seal(other)
 
             def run() -> None:
                 away(product)
-                with suppress(IntegrityError):
+                with suppress(*LOSING):
                     seal(product)
 
             for _at in moments(product, other_seals, run):
@@ -222,16 +227,16 @@ class TestAtOnce:
                 is_sealed_once(product)
 
 
-def recording_and_sealing(product: Product, times: int) -> None:
-    for _ in range(times):
+def recording_and_sealing(product: Product, *losing: type[Exception]) -> None:
+    for _ in range(TIMES):
         away(product)
-        with suppress(IntegrityError):  # without the lock somebody was quicker
+        with suppress(*losing):
             seal(product)
 
 
-def recording_and_sealing_in(url: str, folder: Path, times: int) -> None:
+def recording_and_sealing_in(url: str, folder: Path) -> None:
     with opened(url, folder) as product:
-        recording_and_sealing(product, times)
+        recording_and_sealing(product)
 
 
 class TestTheClock:
@@ -302,6 +307,30 @@ class TestForgedRows:
             db.session.commit()
         is_sealed_once(product)
 
+    @pytest.mark.xfail(strict=True, reason="what SQLite keeps in a column may be of any kind, and the sealer stops at it")
+    @pytest.mark.parametrize("fresh", ["sqlite"], indirect=True)
+    @pytest.mark.parametrize("wrong", ["mark = CAST(x'ff' AS TEXT)", "seq = 'abc'", "seq = x'ff'"])
+    def test_what_is_of_a_wrong_kind_stops_nobody(self, product: Product, wrong: str) -> None:
+        """PostgreSQL refuses it."""
+        away(product)
+        seal(product)
+        forge(product, mark="wrong")
+        with product.app.app_context():
+            db.session.execute(text(f"UPDATE audit_trail SET {wrong} WHERE mark = 'wrong'"))
+            db.session.commit()
+        away(product)
+        seal(product)
+        assert state(product)[2] == 0
+
+    def test_no_copy_in_front_pushes_the_real_one_aside(self, product: Product) -> None:
+        seal(product)
+        away(product)
+        waiting = stored(product, AuditEvent)[-1]
+        row = forge(product, id=-1000, body=waiting.body)
+        seal(product)
+        assert [one.details["row"] for one in events(product, action="audit.forged")] == [row]
+        assert [one.seq is not None and one.seq > 0 for one in stored(product, AuditEvent) if one.id == waiting.id] == [True]
+
     @pytest.mark.parametrize("where", ["next number", "number of a row that is put aside"])
     def test_no_row_that_stands_in_the_way_stops_the_sealing(self, product: Product, where: str) -> None:
         away(product)
@@ -309,7 +338,9 @@ class TestForgedRows:
         if where == "next number":
             forge(product, seq=state(product)[1] + 1)
         else:
-            forge(product, seq=-forge(product))
+            row = forge(product)
+            forge(product, seq=-row)
+            forge(product, seq=-2 * row)
         away(product)
         seal(product)
         assert state(product)[2] == 0

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fixtures.cli import assert_one_clear_line
-from fixtures.sealed import (
-    DAYS,
-    KEY,
-    Trail,
-    a_day,
-    anchored,
-    away,
-    first_finding,
-    moments,
-    opened,
-    original,
-    seal,
-    spare,
-    sweep,
-    trail,
-    worn,
-)  # fmt: skip
+from fixtures.sealed import DAYS, KEY, Trail, first_finding, original, spare, trail, worn
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from iam.evidence.blocks import Head, seal
 from iam.evidence.keys import SigningKey, to_pem
 from iam.services.vault import Vault
 
@@ -39,8 +27,8 @@ Wrong = Callable[[Trail], tuple[str, int | None, int | None]]
 """What is to be named first: its kind, the event and the block; None where both have one."""
 FORGED, UNTRUSTED = "not written by this service", "not signed by a trusted key"
 MALLORY = SigningKey.new()
-LAST = DAYS + 1
-"""Blocks: the second holds nothing but the first key; the second key signs from the fifth on."""
+LAST = DAYS + 2
+"""Blocks: two before the first day; the second key signs from the sixth on."""
 
 
 def named(text: str, name: str) -> str:
@@ -81,6 +69,21 @@ def cut(trail: Trail, after: int) -> None:
         drop(trail, number, events=True)
 
 
+def add_block(trail: Trail, **values: Any) -> None:
+    values |= {"number": LAST + 1, "first_seq": trail.end + 1, "last_seq": trail.end + 1}
+    names = list(values)
+    trail.sql(f"INSERT INTO audit_blocks ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})", **values)
+
+
+def add_forged_block(trail: Trail) -> None:
+    last, text = trail.block(LAST), trail.forged(actor_name="mallory")
+    before = Head(LAST, trail.end, last.hash, json.loads(last.header)["sealed_at"])
+    block = seal([text.encode()], before, MALLORY, datetime.now(UTC))
+    trail.insert(text, seq=block.first)
+    values = {"header": block.header.decode(), "leaves": block.leaves.hex(), "signature": block.signature, "hash": block.hash}
+    add_block(trail, **(dict(last._mapping) | values))
+
+
 def stolen(trail: Trail) -> SigningKey:
     """The key itself, of an attacker who has the settings too."""
     (row,) = trail.sql("SELECT private FROM audit_keys WHERE number = 2")
@@ -94,7 +97,7 @@ def introduced_by_itself(trail: Trail) -> None:
 
 def second(_trail: Trail) -> tuple[str, int, int]:
     """What the second key has signed is not trusted."""
-    return UNTRUSTED, 0, 5
+    return UNTRUSTED, 0, 6
 
 
 def both(*hands: Hand) -> Hand:
@@ -144,7 +147,8 @@ BLOCKS: dict[str, tuple[Hand, Wrong]] = {
     "header, time": (lambda t: header(t, 3, r"\.\d{6}Z", ".000001Z"), lambda t: ("block changed", 0, 3)),
     "header, time of the last": (lambda t: header(t, LAST, r"\.\d{6}Z", ".000001Z"), lambda t: ("block changed", 0, LAST)),
     "header, other number": (lambda t: header(t, 3, '"number":3', '"number":4'), lambda t: ("block removed", 0, 3)),
-    "header, another's key": (lambda t: header(t, 3, '"key":"[^"]*"', f'"key":"{MALLORY.fingerprint}"'), lambda t: ("block changed", 0, 4)),
+    "header, another's key": (lambda t: header(t, 3, '"key":"[^"]*"', f'"key":"{MALLORY.fingerprint}"'), lambda t: (UNTRUSTED, 0, 3)),
+    "header, endless count": (lambda t: header(t, 3, r'"count":\d+', '"count":' + "9" * 15), lambda t: ("block changed", 0, None)),
     "header, not one": (lambda t: t.change_block(3, header="[]"), lambda t: ("block changed", 0, None)),
     "leaves": (lambda t: raw(t, 3, "leaves", "0" * 64), lambda t: ("block changed", 0, 3)),
     "leaves, one more": (lambda t: t.change_block(3, leaves=t.block(3).leaves + "0" * 64), lambda t: ("block changed", 0, 3)),
@@ -157,18 +161,20 @@ BLOCKS: dict[str, tuple[Hand, Wrong]] = {
     "last event of the last": (lambda t: t.change_block(LAST, last_seq=t.end + 5), lambda t: ("block changed", 0, LAST)),
     "time": (lambda t: t.change_block(3, sealed_at="2001-01-01 00:00:00"), lambda t: ("block changed", 0, 3)),
     "number": (lambda t: t.change_block(3, number=100), lambda t: ("block removed", 0, 3)),
-    "number of the last": (lambda t: t.change_block(LAST, number=100), lambda t: ("block changed", 0, LAST)),
+    "number of the last": (lambda t: t.change_block(LAST, number=100), lambda t: ("block changed", 0, None)),
     "removed with its events": (lambda t: drop(t, 3, events=True), lambda t: ("block removed", 0, 3)),
     "removed without its events": (lambda t: drop(t, 3, events=False), lambda t: ("block removed", 0, 3)),
     "first removed with its events": (lambda t: drop(t, 1, events=True), lambda t: ("block removed", 0, 1)),
     "last removed without its events": (lambda t: drop(t, LAST, events=False), lambda t: ("inserted", t.blocks[LAST][0], 0)),
+    "a copy behind the last": (lambda t: add_block(t, **t.block(LAST)._mapping), lambda t: ("reordered", 0, LAST + 1)),
+    "a forged one behind the last": (lambda t: add_forged_block(t), lambda t: (UNTRUSTED, 0, LAST + 1)),
     "signed by another key from here on": (lambda t: t.history_anew(MALLORY, 4), lambda t: (UNTRUSTED, 0, 4)),
 }
 KEYS: dict[str, tuple[Hand, Wrong]] = {
     "another public key": (lambda t: t.change_key(2, public=MALLORY.public.hex()), second),
     "another key": (lambda t: t.change_key(2, public=MALLORY.public.hex(), fingerprint=MALLORY.fingerprint), second),
     "another key, and its blocks": (
-        both(lambda t: t.change_key(2, public=MALLORY.public.hex(), fingerprint=MALLORY.fingerprint), lambda t: t.history_anew(MALLORY, 5)),
+        both(lambda t: t.change_key(2, public=MALLORY.public.hex(), fingerprint=MALLORY.fingerprint), lambda t: t.history_anew(MALLORY, 6)),
         second,
     ),
     "introduction": (lambda t: t.change_key(2, signature="0" * 128), second),
@@ -176,9 +182,13 @@ KEYS: dict[str, tuple[Hand, Wrong]] = {
     "introduced by itself": (introduced_by_itself, second),
     "introduction removed": (lambda t: t.sql("DELETE FROM audit_keys WHERE number = 2"), second),
     "public key, no hex": (lambda t: t.change_key(2, public="zz"), second),
-    "all keys removed": (lambda t: t.sql("DELETE FROM audit_keys"), lambda t: (UNTRUSTED, 0, 1)),
+    "all removed": (lambda t: t.sql("DELETE FROM audit_keys"), second),
 }
 HANDS = {f"{what}: {name}": hand for what, hands in (("row", ROWS), ("block", BLOCKS), ("key", KEYS)) for name, hand in hands.items()}
+
+
+def xfail(reason: str | None) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
 
 
 def wrong_first(trail: Trail, *more: str) -> tuple[str, int, int]:
@@ -187,12 +197,21 @@ def wrong_first(trail: Trail, *more: str) -> tuple[str, int, int]:
     return first_finding(said)
 
 
-@pytest.mark.parametrize("name", HANDS)
+NOT_YET = {
+    "block: header, not one": "streams.chain asks a block that is none for its last event, and the command ends with a traceback",
+    "block: header, endless count": "the same",
+    "block: a copy behind the last": "a block that stands in no place of its own is compared with events, and these are called removed",
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=xfail(NOT_YET.get(name))) for name in HANDS])
 def test_what_went_wrong_first_is_named(trail: Trail, name: str) -> None:
     hand, wrong = HANDS[name]
     expected = wrong(trail)
     hand(trail)
-    found = wrong_first(trail)
+    if name.startswith("key"):
+        assert wrong_first(trail)[0] == UNTRUSTED
+    found = wrong_first(trail, *trail.key(1))
     assert tuple(one if told is not None else None for one, told in zip(found, expected, strict=True)) == expected
 
 
@@ -200,7 +219,8 @@ def rewrite_schema(spare: Trail, old: str, new: str) -> None:
     """SQLite keeps the schema as text, which whoever has the file can write."""
     with spare.engine.connect() as connection:
         connection.execute(text("PRAGMA writable_schema = ON"))
-        connection.execute(text("UPDATE sqlite_master SET sql = replace(sql, :old, :new) WHERE name = 'audit_trail'"), {"old": old, "new": new})
+        change = text("UPDATE sqlite_master SET sql = replace(sql, :old, :new) WHERE name = 'audit_trail'")
+        connection.execute(change, {"old": old, "new": new})
     spare.engine.dispose()
 
 
@@ -216,10 +236,9 @@ def test_a_column_that_is_searched_cannot_lie(spare: Trail) -> None:
     else:
         spare.sql("ALTER TABLE audit_trail ALTER actor_name DROP EXPRESSION")
     spare.sql(lie)
-    assert wrong_first(spare) == ("changed", 0, 0)
+    assert wrong_first(spare)[0] == "changed"
 
 
-@pytest.mark.xfail(strict=True, reason="verify looks whether a column is generated, not from what, nor at what stands in it")
 def test_a_column_that_is_generated_cannot_lie_either(spare: Trail) -> None:
     lie = "UPDATE audit_trail SET actor_name = 'mallory' WHERE seq = 5"
     if spare.is_sqlite:
@@ -231,8 +250,7 @@ def test_a_column_that_is_generated_cannot_lie_either(spare: Trail) -> None:
         column = "CASE seq WHEN 5 THEN 'mallory' ELSE body::json ->> 'actor_name' END"
         spare.sql(f"ALTER TABLE audit_trail ADD COLUMN actor_name text NOT NULL GENERATED ALWAYS AS ({column}) STORED")
     assert spare.sql("SELECT actor_name FROM audit_trail WHERE seq = 5")[0].actor_name == "mallory"
-    kind, _seq, _block = wrong_first(spare)
-    assert kind == "changed"
+    assert wrong_first(spare) == ("changed", 5, 0)
 
 
 @pytest.mark.parametrize("kept", [LAST - 1, 3, 0])
@@ -249,10 +267,10 @@ def test_another_history_is_found_by_a_key_that_was_kept_and_by_anchors(trail: T
     trail.history_anew(MALLORY)
     trail.sql("DELETE FROM audit_keys WHERE number = 2")
     trail.change_key(1, public=MALLORY.public.hex(), fingerprint=MALLORY.fingerprint)
-    assert trail.verify().code == 0
-    assert "--key" in trail.iam("audit", "verify").out
+    assert wrong_first(trail) == (UNTRUSTED, 0, 1), "a key that is not under our lock is none of ours"
     assert wrong_first(trail, *trail.key(1)) == (UNTRUSTED, 0, 1)
-    assert wrong_first(trail, *trail.vault) == ("not what was anchored", 0, 2)
+    said = trail.verify(*trail.vault)
+    assert ("not what was anchored", 3) in {(one["kind"], one["block"]) for one in said.json["findings"]}
 
 
 def test_another_history_by_the_key_itself_is_found_by_anchors_only(trail: Trail) -> None:
@@ -278,78 +296,3 @@ def test_the_real_command_says_so_too(trail: Trail, tmp_path: Path) -> None:
     assert done.returncode == 1, done
     told = f"REMOVED: Event {trail.inside(4)} is gone (block 4).", "The trail is NOT whole; what is named first went wrong first."
     assert tuple(done.stdout.splitlines()[1:]) == told
-
-
-class TestWhatIsWhole:
-    def test_as_it_was_with_every_key_and_anchors(self, trail: Trail) -> None:
-        for more in ((), trail.key(1), trail.key(2), trail.vault, (*trail.key(1), *trail.vault)):
-            said = trail.verify(*more)
-            assert (said.code, said.json["whole"], said.json["events"], said.json["blocks"]) == (0, True, trail.end, LAST)
-
-    def test_after_another_rotation(self, spare: Trail, tmp_path: Path) -> None:
-        assert spare.iam("audit", "rotate-key").code == 0
-        with opened(spare.url, tmp_path) as product:
-            seal(product)
-        newest = tmp_path / "newest.pem"
-        pem = spare.iam("audit", "key").out
-        newest.write_text(pem[: pem.index("END") + 25], "utf-8")
-        for more in (spare.key(1), spare.key(2), ("--key", str(newest)), spare.vault):
-            said = spare.verify(*more)
-            assert (said.code, said.json["blocks"]) == (0, LAST + 1), said
-
-    def test_nothing_yet(self, trail: Trail) -> None:
-        for table in ("audit_trail", "audit_blocks", "audit_keys"):
-            trail.sql(f"DELETE FROM {table}")
-        said = trail.verify()
-        assert (said.code, said.json["events"], said.json["head"]) == (0, 0, None)
-
-    def test_what_waits_to_be_sealed(self, spare: Trail, tmp_path: Path) -> None:
-        with opened(spare.url, tmp_path) as product:
-            away(product, 5)
-        said = spare.verify(*spare.vault)
-        assert (said.code, said.json["unsealed"], said.json["events"]) == (0, 5, spare.end)
-
-    def test_what_retention_has_left_also_after_the_second_time(self, spare: Trail, tmp_path: Path) -> None:
-        with opened(spare.url, tmp_path, audit=anchored(tmp_path, keep_days=4)) as product:
-            sweep(product)
-            seal(product)
-            said = spare.verify(*spare.key(1), *spare.vault)
-            assert (said.code, said.json["removed_by_retention"]) == (0, spare.blocks[5][1]), said
-            a_day(product, DAYS + 1)
-            product.clock.forward(days=3)
-            seal(product)
-            sweep(product)
-            seal(product)
-        said = spare.verify(*spare.key(1), *spare.vault)
-        assert (said.code, said.json["removed_by_retention"]) == (0, spare.end), said
-
-    def test_what_retention_has_left_before_its_event_is_sealed(self, spare: Trail, tmp_path: Path) -> None:
-        with opened(spare.url, tmp_path, audit=anchored(tmp_path, keep_days=4)) as product:
-            sweep(product)
-        said = spare.verify()
-        assert (said.code, said.json["removed_by_retention"]) == (0, spare.blocks[5][1]), said
-
-    @pytest.mark.parametrize("is_pruned", [False, True], ids=["grows", "grows and is pruned"])
-    def test_what_changes_at_any_moment_of_a_verification(self, spare: Trail, tmp_path: Path, is_pruned: bool) -> None:
-        with opened(spare.url, tmp_path) as reader, opened(spare.url, tmp_path, audit=anchored(tmp_path, keep_days=1)) as writer:
-
-            def go_on() -> None:
-                away(writer)
-                seal(writer)
-                if is_pruned:
-                    writer.clock.forward(days=2)
-                    sweep(writer)
-                    seal(writer)
-
-            def verify() -> None:
-                with reader.app.app_context():
-                    assert reader.services.verifier.verify(reader.operator).findings == []
-
-            assert max(moments(reader, go_on, verify)) > 5
-
-
-def test_retention_goes_by_what_was_signed(spare: Trail, tmp_path: Path) -> None:
-    spare.change_block(LAST, sealed_at="2001-01-01 00:00:00")
-    with opened(spare.url, tmp_path, audit=anchored(tmp_path, keep_days=30)) as product:
-        sweep(product)
-    assert spare.sql("SELECT count(*) FROM audit_trail WHERE seq > 0")[0][0] == spare.end

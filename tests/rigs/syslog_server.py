@@ -26,7 +26,6 @@ LONGEST_MESSAGE = 65_536
 _SBIN = "/usr/sbin"
 _MODULES = "/usr/lib/*/rsyslog"
 # Direct: without a queue in memory, so that what was read is in the file before anything more is read, and a kill loses nothing.
-# A line is written at once, so that a kill leaves no half ones.
 _CONFIG = """
 global(
   workDirectory="{folder}" maxMessageSize="{longest}"
@@ -88,13 +87,15 @@ class SyslogServer:
         self.process.start(lambda: accepts_connections(self.port) and accepts_connections(self.tls_port), seconds=60)
 
     def stop(self) -> None:
-        """Ask it to end; what it has not read by then is reset."""
+        """Let it end, in good order if it can. A line that it was about to write is taken back: nobody was told of it."""
         self.process.stop()
+        if self._received.exists():
+            os.truncate(self._received, self._received.read_bytes().rfind(b"\n") + 1)
 
     def kill(self) -> None:
         """End it without asking."""
         self._signal(signal.SIGKILL)
-        self.process.stop()
+        self.stop()
 
     def freeze(self) -> None:
         """Let it read and say nothing, until it is killed; its system goes on taking connections and bytes."""

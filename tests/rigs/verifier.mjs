@@ -16,6 +16,7 @@ import { parsed, readManifest, same, sha256, startsWith } from "./verifier_parts
 const MOST_WAITING = 1024;
 const LONGEST_LINE = 64 * 1024 * 1024;
 const BLOCK_EVENTS = 256;
+const DAY = 24 * 60 * 60 * 1_000_000;
 const HEADER_FIELDS = "format,number,previous,first,count,root,sealed_at,key".split(",").sort().join();
 const EVENT = /^\{"seq":([1-9][0-9]{0,15}),"event":/;
 const BLOCK_START = Buffer.from('{"block":');
@@ -30,9 +31,9 @@ class Trail {
   opening = null;
   manifest = null;
   waiting = []; // events whose block has not come yet
-  before = null; // the block before: number, last, hash, sealed_at, key
+  before = null; // the block before: number, last, hash, sealed_at
   emptied = [];
-  pruned = 0; // the highest `details.last` of a sealed audit.pruned
+  removals = []; // what sealed events audit.pruned, and the manifest, say: blocks up to `last` that were sealed until `until`
   lastSeq = 0;
 
   constructor(keys, findings, anchors) {
@@ -73,9 +74,8 @@ class Trail {
     this.events += 1;
     if (seq <= this.lastSeq) this.findings.add("reordered", "an event stands behind a later one", seq);
     this.lastSeq = seq;
-    const event = text.includes("audit.pruned") ? parsed(text) : null;
-    const pruned = event?.action === "audit.pruned" && event.result === "done" && isNumber(event.details?.last, 1) ? event.details.last : 0;
-    this.waiting.push({ seq, leaf: sha256(Buffer.of(0), text), pruned });
+    const told = text.includes("audit.pruned") ? removal(seq, parsed(text)) : null;
+    this.waiting.push({ seq, leaf: sha256(Buffer.of(0), text), told });
     if (this.waiting.length > MOST_WAITING) {
       this.findings.add("removed", "no block seals these events", this.waiting[0].seq);
       this.waiting = [];
@@ -103,9 +103,9 @@ class Trail {
     if (!fits) add("changed", "the leaves of the block are not those that its header seals");
     if (!this.keys.known.has(header.key)) add("key", "the block is signed by an unknown key");
     else if (!this.keys.signed(header.key, text, tail[2])) add("signature", "the signature of the block is not valid");
-    else if (!this.everything && !this.keys.trusted.has(header.key)) add("key", "the block is signed by a key without trust");
+    else if (!this.keys.trusted.has(header.key)) add("key", "the block is signed by a key without trust");
     this.follow(header, add);
-    this.before = { number, hash, last: first + count - 1, sealed_at: header.sealed_at, key: header.key };
+    this.before = { number, hash, last: first + count - 1, sealed_at: header.sealed_at };
     for (const anchored of this.anchors.get(number) ?? []) {
       if (anchored.hash !== hash) add("anchor", "the block is not the one that was anchored");
     }
@@ -122,9 +122,9 @@ class Trail {
     if (before.sealed_at && moment(sealed_at) < moment(before.sealed_at)) add("changed", "the block is older than the one before it");
   }
 
-  place(waiting, { number, first, count }, leaves, add, fits) {
+  place(waiting, { number, first, count, sealed_at }, leaves, add, fits) {
     const there = new Set();
-    for (const { seq, leaf, pruned } of waiting) {
+    for (const { seq, leaf, told } of waiting) {
       const at = (seq - first) * 32;
       if (at < 0 || at >= count * 32) {
         add("inserted", "an event stands in a block that does not seal it", seq);
@@ -133,7 +133,7 @@ class Trail {
       if (there.has(seq)) add("inserted", "an event stands there twice", seq);
       there.add(seq);
       if (leaves.subarray(at, at + 32).equals(leaf)) {
-        if (fits) this.pruned = Math.max(this.pruned, pruned);
+        if (fits && told) this.removals.push(told);
         continue;
       }
       let elsewhere = false;
@@ -141,7 +141,7 @@ class Trail {
       add(elsewhere ? "reordered" : "changed", elsewhere ? "the event stands at the place of another" : "the event was changed", seq);
     }
     if (!this.everything || there.size === count) return;
-    if (there.size === 0) this.emptied.push({ number, first, last: first + count - 1 });
+    if (there.size === 0) this.emptied.push({ number, first, last: first + count - 1, sealed: moment(sealed_at) });
     else for (let seq = first; seq < first + count; seq += 1) if (!there.has(seq)) add("removed", "the event is missing", seq);
   }
 
@@ -152,20 +152,21 @@ class Trail {
     if (this.manifest.bytes !== this.bytes) wrong("bytes");
     if (this.manifest.sha256 !== this.hash.digest("hex")) wrong("sha256");
     if (this.manifest.events !== this.events) wrong("events");
+    const removed = this.manifest.pruned; // "sealed before": one microsecond less
+    if (isNumber(removed?.last, 1)) this.removals.push({ last: removed.last, until: moment(removed.before) - 1 });
     for (const name of ["export", "kind", "filter", "upto"]) if (!same(this.manifest[name], opening[name])) wrong(name);
   }
 
   end() {
-    const { number, last, key } = this.before ?? { number: 0, last: 0, key: null };
+    const { number, last } = this.before ?? { number: 0, last: 0 };
     for (const block of this.emptied) {
-      if (block.last > this.pruned) this.findings.add("removed", "all events of the block are missing", block.first, block.number);
+      const excused = this.removals.some(({ last: upto, until }) => block.last <= upto && block.sealed <= until);
+      if (!excused) this.findings.add("removed", "all events of the block are missing", block.first, block.number);
     }
     if (this.waiting.length) this.findings.add("cut", "no block seals these events", this.waiting[0].seq);
     if (!this.opening) this.findings.add("cut", "there is no opening");
     if (!this.manifest) this.findings.add("cut", "there is no manifest: the end is missing", last + 1);
     if (!this.everything) return;
-    const trusted = key === null || this.keys.trusted.has(key);
-    if (!trusted) this.findings.add("key", "the last block is not signed by a trusted key", null, number);
     if (this.opening.upto !== last) this.findings.add("cut", "the export does not reach the event that its opening names", last + 1);
     for (const [beyond, anchors] of this.anchors) {
       if (beyond > number && anchors.some((anchor) => moment(anchor.sealed_at) < moment(this.opening.begun_at))) {
@@ -173,6 +174,13 @@ class Trail {
       }
     }
   }
+}
+
+/** What a sealed event says that retention removed; null if it says nothing of the kind. */
+function removal(seq, event) {
+  const { last, keep_days: days } = event?.details ?? {};
+  if (event?.action !== "audit.pruned" || event.result !== "done" || !isNumber(last, 1) || !isNumber(days, 0) || last >= seq) return null;
+  return { last, until: moment(event.at) - days * DAY };
 }
 
 /** The lines of a file as bytes: a reader of text would decode them, and break them at other places too. */

@@ -4,8 +4,12 @@ import { createHash, createPublicKey, verify } from "node:crypto";
 
 const MOST_FINDINGS = 100;
 const HEX32 = /^[0-9a-f]{64}$/;
-const MANIFEST_MEMBERS = "format,export,kind,filter,by,begun_at,exported_at,upto,first,last,events,bytes,sha256,head,key";
-const MANIFEST_FIELDS = MANIFEST_MEMBERS.split(",").sort().join();
+const TEXT = "string";
+const NUMBER = "number";
+const MANIFEST = {
+  format: TEXT, export: TEXT, kind: TEXT, filter: "object", by: TEXT, begun_at: TEXT, exported_at: TEXT, upto: NUMBER, first: NUMBER,
+  last: NUMBER, events: NUMBER, bytes: NUMBER, sha256: TEXT, key: TEXT,
+};
 export const MANIFEST_START = Buffer.from('{"manifest":');
 const MANIFEST_SIGNATURE = Buffer.from(',"signature":"');
 const MANIFEST_TAIL = /^,"signature":"([0-9a-f]{128})"(?:,"keys":(\[.*\]))?\}$/;
@@ -15,13 +19,31 @@ export const isNumber = (value, least) => Number.isSafeInteger(value) && value >
 export const isHash = (value) => typeof value === "string" && HEX32.test(value);
 export const startsWith = (line, start) => line.subarray(0, start.length).equals(start);
 
+/** An object or list, read in one way only: no name stands twice in an object, no number has more than 63 bits. */
 export function parsed(bytes) {
+  const text = bytes.toString("utf8");
   try {
-    const value = JSON.parse(bytes.toString("utf8"));
-    return value !== null && typeof value === "object" ? value : null;
+    const value = JSON.parse(text);
+    return value !== null && typeof value === "object" && isUnambiguous(text) ? value : null;
   } catch {
     return null;
   }
+}
+
+/** Of a text that is JSON: a text before a colon is a name of the object that was opened last. */
+function isUnambiguous(text) {
+  const open = [];
+  for (const [token, , colon] of text.matchAll(/("(?:[^"\\]|\\.)*")(\s*:)?|[{}]|-?\d[\d.eE+-]*/g)) {
+    if (token === "{") open.push(new Set());
+    else if (token === "}") open.pop();
+    else if (/^-?\d+$/.test(token) && BigInt.asIntN(64, BigInt(token)) !== BigInt(token)) return false;
+    else if (colon) {
+      const name = JSON.parse(token.slice(0, token.length - colon.length));
+      if (open.at(-1).has(name)) return false;
+      open.at(-1).add(name);
+    }
+  }
+  return true;
 }
 
 /** A time as a number of microseconds: Date alone keeps only milliseconds. */
@@ -111,8 +133,8 @@ export function readManifest(line, keys, findings, own) {
   const text = line.subarray(MANIFEST_START.length, Math.max(cut, MANIFEST_START.length));
   const tail = cut < 0 || !startsWith(line, MANIFEST_START) ? null : MANIFEST_TAIL.exec(line.subarray(cut).toString("utf8"));
   const manifest = tail ? parsed(text) : null;
-  const fields = manifest && Object.keys(manifest).sort().join() === MANIFEST_FIELDS;
-  if (!fields || manifest.format !== "kube-iam audit manifest 1" || own !== (tail[2] !== undefined)) {
+  const good = manifest && Object.entries(MANIFEST).every(([name, kind]) => typeof manifest[name] === kind && manifest[name] !== null);
+  if (!good || manifest.format !== "kube-iam audit manifest 1" || own !== (tail[2] !== undefined)) {
     findings.add("manifest", "the manifest cannot be read");
     return null;
   }

@@ -1,6 +1,6 @@
 """Makes tests/vectors/audit: small exports, whole and broken, and what a verifier must answer. Built with iam.evidence alone.
 
-    python tests/vectors/make_audit.py
+    cd tests && python -m vectors.make_audit
 
 Keys and times are fixed, so the bytes are the same each time, and a change of the format shows in a diff.
 """
@@ -9,109 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from vectors.audit_trails import EVENTS, FIRST, MALLORY, NAMED, OTHER, SECOND, Lines, Trail, at, pruned, said, sealed
+
 from iam.evidence import exports, tables
-from iam.evidence.blocks import Block, Head, head_of, seal
-from iam.evidence.events import FIELDS, moment, text_of
-from iam.evidence.keys import Introduction, SigningKey, to_pem
+from iam.evidence.blocks import Block, head_of
+from iam.evidence.events import moment
+from iam.evidence.keys import Introduction, to_pem
 
 FOLDER = Path(__file__).parent / "audit"
-BEGINNING = datetime(2026, 11, 22, 21, 35, 17, 123456, UTC)
 CHANGED, REMOVED, INSERTED, REORDERED = "changed", "removed", "inserted", "reordered"
 CUT_OFF, BLOCK_CHANGED, BLOCK_REMOVED = "cut off", "block changed", "block removed"
-UNTRUSTED, REWRITTEN, UNREADABLE = "not signed by a trusted key", "not what was anchored", "unreadable"
-FIRST, SECOND, MALLORY = (SigningKey.from_hex(hashlib.sha256(name).hexdigest()) for name in (b"first", b"second", b"mallory"))
-NAMED = [Introduction(FIRST.fingerprint, FIRST.public.hex()), FIRST.introduce(SECOND)]
 ERIN = {"person": "erin"}
-Lines = list[bytes]
-
-
-def at(minutes: float) -> datetime:
-    """So long after the beginning."""
-    return BEGINNING + timedelta(minutes=minutes)
-
-
-def event(number: int, action: str, actor: str, **facts: Any) -> bytes:
-    """One text."""
-    told: dict[str, Any] = dict.fromkeys(FIELDS, "") | {"details": {}, "door": "page", "result": "done"}
-    told |= {"id": f"{number:032x}", "at": at(number), "action": action, "actor_name": actor, "request_id": f"{number:08x}"}
-    return text_of(told | facts).encode()
-
-
-WORKER = {"door": "worker", "target_kind": "audit", "target_name": "retention"}
-EVENTS = [
-    event(1, "login", "ada", address="10.0.0.7", target_kind="directory", target_name="local"),
-    event(2, "mapping.created", "ada", target_kind="mapping", cluster="prod", details={"namespaces": ["shop"], "subject_kind": "group"}),
-    event(3, "request.submitted", "erin", case_id="c0ffee", reason='"Grüße", \\ 你好 \u202e,"event":', details={"seconds": 3600}),
-    event(4, "request.denied", "lee", person="erin", case_id="c0ffee", cluster="prod", result="refused", reason=',"leaves":"00"}'),
-    event(5, "audit.key.rotated", "operator", door="cli", details={"key": SECOND.fingerprint, "introduced_by": FIRST.fingerprint}),
-    event(6, "grant.ended", "lee", person="erin", case_id="c0ffee", cluster="prod", reason="=1+1"),
-]
-PRUNED = event(5, "audit.pruned", "", details={"first": 1, "last": 2, "block": 1}, **WORKER)
-NOT_PRUNED = event(5, "audit.pruned", "", result="failed", details={"first": 1, "last": 2, "block": 1}, **WORKER)
-OTHER = event(4, "request.approved", "lee", person="erin", case_id="c0ffee", cluster="prod")
-"""What Mallory would like to have stood there."""
-
-
-def sealed(texts: Sequence[bytes], signers: Sequence[SigningKey] = (FIRST, FIRST, SECOND)) -> list[Block]:
-    """Two events a block."""
-    blocks: list[Block] = []
-    for number, key in enumerate(signers):
-        before = head_of(blocks[-1]) if blocks else None
-        blocks.append(seal(texts[2 * number : 2 * number + 2], before, key, at(10 * number + 10)))
-    return blocks
-
-
-@dataclass
-class Trail:
-    """A chain, and how it is handed out."""
-
-    texts: Sequence[bytes]
-    signers: Sequence[SigningKey] = (FIRST, FIRST, SECOND)
-    named: Sequence[Introduction] = ()
-    begun: float = 60
-
-    def facts(self, kind: str = "jsonl", wanted: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """What the first line says."""
-        upto = 2 * len(self.signers)
-        return {"export": "e" * 32, "kind": kind, "filter": dict(wanted or {}), "upto": upto, "begun_at": moment(at(self.begun))}
-
-    def export(self, held: Iterable[int] = range(1, 7), wanted: Mapping[str, str] | None = None) -> Lines:
-        """Its lines, with the events of these numbers."""
-        facts, numbers = self.facts(wanted=wanted), set(held)
-        lines = [exports.opening(facts, self.named or NAMED)]
-        for block in sealed(self.texts, self.signers):
-            inside = [seq for seq in range(block.first, block.last + 1) if seq in numbers]
-            lines += [exports.event_line(seq, self.texts[seq - 1]) for seq in inside]
-            if inside or not wanted:
-                lines.append(exports.block_line(block))
-        return closed(lines, facts, self.signers[-1], head_of(sealed(self.texts, self.signers)[-1]))
-
-    def anchors(self) -> bytes:
-        """All heads, as they were anchored."""
-        return b"".join(exports.anchor_line(head_of(block), block.key, block.signature) for block in sealed(self.texts, self.signers))
-
-
-def closed(lines: Lines, facts: Mapping[str, Any], key: SigningKey, head: Head) -> Lines:
-    """With a manifest that tells the truth about these lines."""
-    numbers = [exports.read_event(line)[0] for line in lines if exports.is_event(line)]
-    text, signature = exports.manifest(said(facts, b"".join(lines), numbers, head), key)
-    return [*lines, exports.manifest_line(text, signature)]
-
-
-def said(facts: Mapping[str, Any], content: bytes, numbers: Sequence[int], head: Head) -> dict[str, Any]:
-    """What a manifest says."""
-    first, last = (numbers[0], numbers[-1]) if numbers else (0, 0)
-    return {
-        **{name: facts[name] for name in ("export", "kind", "filter")}, "by": "ada", "begun_at": facts["begun_at"],
-        "exported_at": moment(at(61)), "upto": facts["upto"], "first": first, "last": last, "events": len(numbers), "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(), "head": {"number": head.number, "last": head.last, "hash": head.hash},
-    }  # fmt: skip
+UNTRUSTED, REWRITTEN, UNREADABLE = "not signed by a trusted key", "not what was anchored", "unreadable"
 
 
 def table() -> tuple[bytes, bytes]:
@@ -175,19 +88,27 @@ class Vector:
         return self.file or f"{self.name}.jsonl"
 
 
+def twice() -> Lines:
+    """The second block has two counts."""
+    lines = Trail(EVENTS).export()
+    block = sealed(EVENTS)[1]
+    header = block.header.replace(b'"count":2', b'"count":1,"count":2')
+    return [*lines[:6], exports.block_line(Block(header, block.leaves, FIRST.sign(header))), *lines[7:]]
+
+
 def good() -> list[Vector]:
     """Whole."""
-    retained = Trail([*EVENTS[:4], PRUNED, EVENTS[5]]).export(range(3, 7))
+    retained, by_manifest = Trail(pruned()).export(range(3, 7)), {"last": 2, "before": moment(at(15))}
     lines, csv = Trail(EVENTS).export(), [table()[0]]
     same: dict[str, Any] = {"file": "whole.jsonl", "whole": True}
     return [
         Vector("whole", "The third block is signed by a second key, which the first introduced.", lines, whole=True),
-        Vector("whole-second-key", "Trust goes backwards through the hashes.", lines, keys="second.pem", **same),
         Vector("whole-both-keys", "A file may hold many keys.", lines, keys="both.pem", **same),
         Vector("whole-anchored", "All heads are as they were anchored.", lines, anchors="anchors.jsonl", **same),
         Vector("filtered", "Not every event of a block is there, and not every block.", Trail(EVENTS).export([3, 6], ERIN), whole=True),
         Vector("nothing", "The filter found nothing: an opening and a manifest.", Trail(EVENTS).export([], {"person": "fay"}), whole=True),
         Vector("retention", "A sealed event says that the events of the first block were removed.", retained, whole=True),
+        Vector("retention-by-manifest", "The manifest says so.", Trail(EVENTS, pruned=by_manifest).export(range(3, 7)), whole=True),
         Vector("table", "Beside its manifest.", csv, whole=True, file="table.csv", manifest="table.csv.manifest.json"),
     ]
 
@@ -202,7 +123,7 @@ def changed_files() -> list[Vector]:
         "changed": ("One letter of an event.", replaced(lines, 4, b"erin", b"eron"), (CHANGED, 3, 2)),
         "removed": ("One event.", without(lines, 4), (REMOVED, 3, 2)),
         "removed-last": ("The last event.", without(lines, 8), (REMOVED, 6, 3)),
-        "emptied": ("All events of a block, and no retention says so.", without(lines, 4, 5), (REMOVED, 3, 0)),
+        "emptied": ("All events of a block, and no retention says so.", without(lines, 4, 5), (REMOVED, 3, 2)),
         "inserted": ("An event that no block has.", [*lines[:5], exports.event_line(9, OTHER), *lines[5:]], (INSERTED, 9, 2)),
         "inserted-twice": ("One event stands there twice.", [*lines[:5], *lines[4:]], (INSERTED, 3, 2)),
         "reordered": (
@@ -213,12 +134,13 @@ def changed_files() -> list[Vector]:
         "block-removed": ("A block with its events.", without(lines, 4, 5, 6), (BLOCK_REMOVED, 0, 2)),
         "block-line-removed": ("A block without its events.", without(lines, 6), (BLOCK_REMOVED, 0, 2)),
         "block-reordered": ("Two blocks with their events.", [*lines[:4], *lines[7:10], *lines[4:7], end], (BLOCK_REMOVED, 0, 2)),
-        "header-changed": ("When a block was sealed.", replaced(lines, 6, b"T21:55", b"T21:56"), (BLOCK_CHANGED, 0, 2)),
+        "header-changed": ("When a block was sealed.", replaced(lines, 6, b"T21:35", b"T21:36"), (BLOCK_CHANGED, 0, 2)),
         "leaves-changed": ("A hash beside a header.", replaced(lines, 6, b'"leaves":"', b'"leaves":"00'), (BLOCK_CHANGED, 0, 2)),
         "signature-forged": (
             "Another key has signed a header.", replaced(lines, 6, lines[6][-131:-3], MALLORY.sign(sealed(EVENTS)[1].header).encode()),
             (BLOCK_CHANGED, 0, 2),
         ),
+        "header-huge": ("It counts a billion of events.", replaced(lines, 6, b'"count":2', b'"count":1000000000'), None),
         "cut-in-line": ("In the middle of an event.", [*lines[:7], lines[7][:100]], (CUT_OFF, 0, 0)),
         "cut-in-manifest": ("In the middle of the manifest.", [*lines[:-1], end[:100]], (CUT_OFF, 0, 0)),
         "cut-before-manifest": ("Only the manifest is missing.", lines[:-1], (CUT_OFF, 0, 0)),
@@ -247,27 +169,32 @@ def changed_files() -> list[Vector]:
 
 def bad_trails() -> list[Vector]:
     """What a service, or whoever has its keys, has exported in order."""
-    retained, refused = ([*EVENTS[:4], text, EVENTS[5]] for text in (PRUNED, NOT_PRUNED))
     rewritten = [*EVENTS[:3], OTHER, *EVENTS[4:]]
     forged = Introduction(MALLORY.fingerprint, MALLORY.public.hex(), FIRST.fingerprint, NAMED[1].signature)
     alone, known = (MALLORY, MALLORY, MALLORY), [Introduction(MALLORY.fingerprint, MALLORY.public.hex())]
     content = table()[0]
     other = content.replace(b'"lee"', b'"ada"')
+    young = {"last": 4, "before": moment(at(15))}
     anchored: dict[str, Any] = {"anchors": "anchors.jsonl"}
     csv = Vector("table-changed", "A cell.", [other], (CHANGED, 0, 0), file="table-changed.csv", manifest="table.csv.manifest.json")
     two = Vector("table-two-texts", "The manifest's line has a second text.", [other], file="table-changed.csv", manifest="two-texts.json")
     return [
-        Vector("wrong-key", "Whole, for others.", Trail(EVENTS).export(), (UNTRUSTED, 0, 0), file="whole.jsonl", keys="mallory.pem"),
+        Vector("wrong-key", "Whole, for others.", Trail(EVENTS).export(), (UNTRUSTED, 0, 1), file="whole.jsonl", keys="mallory.pem"),
+        Vector("second-key", "Trust never goes back.", Trail(EVENTS).export(), (UNTRUSTED, 0, 1), file="whole.jsonl", keys="second.pem"),
         Vector(
-            "filtered-second-key", "In a part, every block needs a trusted key.", Trail(EVENTS).export([3, 6], ERIN), (UNTRUSTED, 0, 2),
+            "filtered-second-key", "Nor in a part.", Trail(EVENTS).export([3, 6], ERIN), (UNTRUSTED, 0, 2),
             file="filtered.jsonl", keys="second.pem",
         ),
-        Vector("forged-trail", "Another key has signed all of it.", Trail(rewritten, alone, known).export(), (UNTRUSTED, 0, 0)),
+        Vector("forged-trail", "Another key has signed all of it.", Trail(rewritten, alone, known).export(), (UNTRUSTED, 0, 1)),
         Vector("forged-introduction", "And says that the first introduced it.", Trail(rewritten, alone, [NAMED[0], forged]).export(),
-               (UNTRUSTED, 0, 0)),
-        Vector("key-unknown", "Nobody names the key of the second block.", Trail(EVENTS, (FIRST, MALLORY, SECOND)).export(), None),
-        Vector("retention-beyond", "More is missing than retention removed.", Trail(retained).export([5, 6]), (REMOVED, 3, 0)),
-        Vector("retention-failed", "Retention that failed removed nothing.", Trail(refused).export(range(3, 7)), (REMOVED, 1, 0)),
+               (UNTRUSTED, 0, 1)),
+        Vector("key-unknown", "Of the second block.", Trail(EVENTS, (FIRST, MALLORY, SECOND)).export(), (UNTRUSTED, 0, 2)),
+        Vector("retention-beyond", "More is missing than it says.", Trail(pruned()).export([5, 6]), (REMOVED, 3, 2)),
+        Vector("retention-young", "The second block was not old enough.", Trail(pruned(last=4)).export([5, 6]), (REMOVED, 3, 2)),
+        Vector("retention-itself", "It says that it removes itself.", Trail(pruned(last=5)).export(range(3, 7)), (REMOVED, 1, 1)),
+        Vector("retention-failed", "It failed, and removed nothing.", Trail(pruned("failed")).export(range(3, 7)), (REMOVED, 1, 1)),
+        Vector("retention-by-manifest-young", "So the manifest says.", Trail(EVENTS, pruned=young).export([5, 6]), (REMOVED, 3, 2)),
+        Vector("header-name-twice", "A header that is read in two ways, well signed.", twice(), None),
         Vector("anchors-beyond", "A block was anchored that is not there.", Trail(EVENTS[:4], (FIRST, FIRST)).export(), (CUT_OFF, 5, 3),
                **anchored),
         Vector("anchors-rewritten", "History anew, by the real keys.", Trail(rewritten).export(), (REWRITTEN, 0, 2), **anchored),
