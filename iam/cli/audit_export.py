@@ -102,15 +102,17 @@ def _read(out: Path, ring: KeyRing) -> _Kept:
     with out.open("rb") as content:
         lines = reading.bounded(content)
         head = next(lines, b"")
+        if not head.endswith(b"\n"):
+            raise exports.NotAnExport("its first line is not whole")
         opening, _keys = exports.read_opening(head)
         proof = Proof(ring)
         kept = _Kept(opening["export"], proof.report, hashlib.sha256(head), len(head))
         part, events = b"", list[Sealed]()
         for line in lines:
-            if exports.is_manifest(line):
-                raise exports.NotAnExport("it is complete already")
             if not line.endswith(b"\n"):
                 break
+            if exports.is_manifest(line):
+                raise exports.NotAnExport("it is complete already")
             part += line
             if exports.is_event(line):
                 events.append(exports.read_event(line))

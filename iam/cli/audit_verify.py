@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def verify(state: State, file: Path | None, keys: tuple[Path, ...], anchors: tup
 def _tell(state: State, report: Report, says: dict[str, Any], *, is_pinned: bool) -> int:
     facts = {
         "whole": report.is_whole, "events": report.events, "blocks": report.blocks, "removed_by_retention": report.removed_by_retention,
-        "unsealed": report.unsealed, "head": report.head, "export": says.get("export"), "filter": says.get("filter"),
+        "unsealed": report.unsealed, "head": asdict(report.head) if report.head else None, "export": says.get("export"),
+        "filter": says.get("filter"),
         "findings": [{"kind": one.kind.value, "event": one.seq, "block": one.block, "what": one.words} for one in report.findings],
     }
     sentence = [f"{report.events} events in {report.blocks} blocks{f', up to block {report.head.number}' if report.head else ''}."]

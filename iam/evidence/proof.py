@@ -97,8 +97,9 @@ class Proof:
         try:
             self._block(block)
         except NotABlock as problem:
-            after = f"after block {self.report.head.number}" if self.report.head else "the first one"
-            self.report.add(Kind.BLOCK_CHANGED, f"The block {after} is not one: {problem}.")
+            after = f"after block {self.report.head.number}" if self.report.head else "at the beginning"
+            number = self.report.head.number + 1 if self.report.head else 1
+            self.report.add(Kind.BLOCK_CHANGED, f"The block {after} is not one: {problem}.", block=number)
             return
         self._events(block, events)
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from fixtures.cli import Iam
-from fixtures.elsewhere import HOSTILE, Auditor, House, auditor, empty_process, house, iam
+from fixtures.elsewhere import HOSTILE, Auditor, House, auditor, house, iam
 from fixtures.product import PASSWORD
 
 from iam.services.audit.streams import HEADINGS
 
-__all__ = ["auditor", "empty_process", "house", "iam"]
+__all__ = ["auditor", "house", "iam"]
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 AGENT = ('\xff\xfe\x80\x1b[31m\u00e2\u0080\u00ae=1+1,"' * 80_000)[: 1024 * 1024]
 """A megabyte that is no UTF-8, as WSGI hands out bytes."""
@@ -34,6 +34,10 @@ def facts(house: House) -> dict[int, dict[str, Any]]:
 
 def safe(cell: str) -> str:
     return f"'{cell}" if cell.startswith(FORMULA) else cell
+
+
+def meant(escaped: re.Match[str]) -> str:
+    return {"n": "\n", "r": "\r"}.get(escaped[1], escaped[1])
 
 
 def visible(content: bytes) -> bool:
@@ -77,7 +81,7 @@ def test_cef_lines_are_read_back(house: House, iam: Iam) -> None:
         assert CEF_FIELD.sub("", extension) == "", extension
         fields = CEF_FIELD.findall(extension)
         assert len(dict(fields)) == len(fields)
-        found = {name: re.sub(r"\\(.)", lambda part: {"n": "\n", "r": "\r"}.get(part[1], part[1]), text) for name, text in fields}
+        found = {name: re.sub(r"\\(.)", meant, text) for name, text in fields}
         assert (found["externalId"], found["act"]) == (str(seq), event["result"])
         if event["reason"].isprintable() and event["reason"].isascii():
             assert found.get("reason", "") == event["reason"]

@@ -89,10 +89,11 @@ class Sealer:
                 waiting.where(AuditEvent.seq.is_(None)).order_by(AuditEvent.id).limit(AT_ONCE).with_for_update()
             ).all()  # locked, so that a sealer that has lost its own lock waits here, and then finds them sealed
             last = self.head()
-            known_texts = self.sealed_before([row.body for row in found])
+            copies, known_texts = self.copies([(row.id, row.body) for row in found]), set[str]()
             ours, forged = list[_Row](), self._ahead(last)
             for row in found:
-                is_ours = row.body not in known_texts and self._world.vault.has_marked(row.body.encode("utf-8", "replace"), row.mark)
+                is_new = row.id not in copies and row.body not in known_texts
+                is_ours = is_new and self._world.vault.has_marked(row.body.encode("utf-8", "replace"), row.mark)
                 (ours if is_ours else forged).append(row)
                 known_texts |= {row.body} if is_ours else set()
             self._put_aside(forged)
@@ -110,11 +111,12 @@ class Sealer:
         found, newest = db.session.execute(beyond).all(), self.head()
         return [row for row in found if (row.seq or 0) > (newest.last if newest else 0)]  # another sealer may just have gone on
 
-    def sealed_before(self, texts: Sequence[str]) -> set[str]:
-        """Texts that a sealed event has already: a copy of it was put back. Each has an id of its own, so two are never alike."""
-        moments = sorted({at for text in texts if (at := _said_at(text))})
-        query = select(AuditEvent.body).where(AuditEvent.at.in_(moments), AuditEvent.seq.is_not(None))
-        return set(db.session.scalars(query)).intersection(texts) if moments else set()
+    def copies(self, rows: Sequence[tuple[int, str]]) -> set[int]:
+        """Those of these (row, text) whose text another, sealed row has. Each event has an id of its own, so two are never alike."""
+        moments = sorted({at for _row, text in rows if (at := _said_at(text))})
+        query = select(AuditEvent.id, AuditEvent.body).where(AuditEvent.at.in_(moments), AuditEvent.seq.is_not(None))
+        sealed = {found.body: found.id for found in db.session.execute(query)} if moments else {}
+        return {row for row, text in rows if sealed.get(text, row) != row}
 
     def _tell_of_late(self, rows: Sequence[_Row], known: Head | None) -> None:
         """An event from long before the last block was held back, or put back after it had been removed."""

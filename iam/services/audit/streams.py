@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Select, func, select
 
 from iam.errors import Unavailable
-from iam.evidence.blocks import Block
+from iam.evidence.blocks import Block, NotABlock
 from iam.evidence.events import moment
 from iam.evidence.proof import Sealed
 from iam.models import AuditBlock, AuditEvent, db
@@ -63,6 +63,9 @@ def chain(wanted: Filter, after: int, upto: int) -> Iterator[tuple[Block, list[S
         block = next(blocks(held[0][0], held[0][0]) if wanted.is_narrow else whole, None)
         if block is None:
             break
+        if not wanted.is_narrow and not _is_readable(block):
+            yield block, []
+            continue
         while (not held or held[-1][0] <= block.last) and (page := next(pages, None)):
             held += page
         cut = bisect_right(held, block.last, key=itemgetter(0))
@@ -71,6 +74,13 @@ def chain(wanted: Filter, after: int, upto: int) -> Iterator[tuple[Block, list[S
         yield block, [] if is_partial and _was_emptied(block) else events
     if wanted.is_narrow:
         raise Unavailable("The audit trail is not whole: an event belongs to no block. Run iam audit verify.")
+
+
+def _is_readable(block: Block) -> bool:
+    try:
+        return block.last > 0
+    except NotABlock:
+        return False
 
 
 def _was_emptied(block: Block) -> bool:

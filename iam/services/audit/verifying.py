@@ -113,9 +113,9 @@ class Verifier:
         query = select(AuditEvent.id, AuditEvent.seq, AuditEvent.body, AuditEvent.mark)
         with db.engine.connect() as connection:
             rows = connection.execute(query.where((AuditEvent.seq.is_(None)) | (AuditEvent.seq <= 0)).order_by(AuditEvent.id)).all()
-        again = self._sealer.sealed_before([body for _row, seq, body, _mark in rows if seq is None])
+        copies = self._sealer.copies([(row, body) for row, seq, body, _mark in rows if seq is None])
         for row, seq, body, mark in rows:
-            if seq is None and body not in again and vault.has_marked(body.encode("utf-8", "replace"), mark):
+            if seq is None and row not in copies and vault.has_marked(body.encode("utf-8", "replace"), mark):
                 report.unsealed += 1
             else:
                 report.add(Kind.UNVOUCHED, f"Row {row} of the trail was not written by this service; it is not part of the chain.")
