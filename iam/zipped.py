@@ -25,6 +25,11 @@ class Zipped:
         """One part."""
         return self._gzip.write(part)
 
+    def flush(self) -> None:
+        """All of it is with the system."""
+        self._gzip.flush()
+        self._target.flush()
+
     def __enter__(self) -> Self:
         return self
 

@@ -47,8 +47,10 @@ def export(state: State, /, kind: str, out: Path, resume: bool, **asked: str) ->
         try:
             _write(ours, running, out, quiet=state.as_json)
         except OSError as error:
-            words = "%(path)s: %(why)s. What was written is whole up to there; --resume goes on."
-            raise Unavailable(words, path=str(out), why=error.strerror or str(error)) from None
+            can_resume = kind == "jsonl" and not wanted.is_narrow and out.suffix != ".gz"
+            next_step = "--resume goes on from the last whole block." if can_resume else "Remove the file and begin again."
+            words = "%(path)s: %(why)s. %(next)s"
+            raise Unavailable(words, path=str(out), why=error.strerror or str(error), next=next_step) from None
     state.say(
         f"{running.events} events in {out}.", events=running.events, bytes=running.size, sha256=running.digest.hexdigest(),
         export=running.id, first=running.first, last=running.last, file=str(out),
@@ -60,6 +62,7 @@ def _write(ours: Services, running: Export, out: Path, *, quiet: bool) -> None:
         task = bar.add_task("events", total=ours.exports.estimate(running))
         for part in ours.exports.parts(running):
             target.write(part)
+            target.flush()  # a full disk shows here, before an event says that all is done
             bar.update(task, completed=running.events)
     if running.kind != "jsonl":
         Path(f"{out}.manifest.json").write_bytes(running.manifest)

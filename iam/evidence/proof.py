@@ -103,8 +103,10 @@ class Proof:
             return
         self._events(block, events)
 
-    def finish(self, loose: Sequence[Sealed] = (), *, is_open_end: bool = True) -> Report:
-        """After the last block; ``loose`` are events behind it, ``is_open_end`` says that the chain should reach its end here."""
+    def finish(self, loose: Sequence[Sealed] = (), *, is_open_end: bool = True, until: str = "") -> Report:
+        """After the last block; ``loose`` are events behind it. ``is_open_end`` says that the chain should reach its end here, as it was
+        ``until`` then (now, if that is empty): what was anchored later lies beyond it.
+        """
         for block in self._missing:
             if any(removal.excuses(block) for removal in self._removals):
                 self.report.removed_by_retention += block.last - block.first + 1
@@ -114,7 +116,7 @@ class Proof:
         for seq, _text in loose:
             self.report.add(Kind.INSERTED, f"Event {seq} stands behind the last block.", seq=seq)
         if is_open_end:
-            self._end()
+            self._end(until)
         self.report.findings.sort(key=lambda finding: finding.block or _LAST)
         return self.report
 
@@ -183,10 +185,10 @@ class Proof:
             for seq in range(first, beyond):
                 self.report.add(Kind.REMOVED, f"Event {seq} is gone (block {block.number}).", seq=seq, block=block.number)
 
-    def _end(self) -> None:
+    def _end(self, until: str) -> None:
         """An anchor further on than the chain says that its end was cut off."""
         reached = self.report.head.number if self.report.head else 0
-        beyond = [anchor for anchor in self._anchors if anchor.number > reached]
+        beyond = [anchor for anchor in self._anchors if anchor.number > reached and not (until and anchor.sealed_at > until)]
         if beyond:
             furthest = max(beyond, key=lambda anchor: anchor.number)
             first = (self.report.head.last if self.report.head else 0) + 1

@@ -33,9 +33,7 @@ class _Reader:
         self._opening, keys = exports.read_opening(first)
         self._ring = KeyRing(trusted, keys)
         is_complete = not self._opening["filter"]
-        begun_at = self._opening["begun_at"]
-        counted = [anchor for anchor in anchors if anchor.sealed_at <= begun_at]
-        self._proof = Proof(self._ring, anchors=counted, is_complete=is_complete, starts_at=1 if is_complete else 0)
+        self._proof = Proof(self._ring, anchors=anchors, is_complete=is_complete, starts_at=1 if is_complete else 0)
         self._is_complete = is_complete
         self._waiting: list[Sealed] = []
         self._digest = hashlib.sha256(first)
@@ -59,7 +57,8 @@ class _Reader:
                 break
         if not self._manifest and report.is_whole:
             report.add(Kind.CUT_OFF, f"The manifest is missing: the file was cut off after line {self._lines}.")
-        self._proof.finish(self._waiting, is_open_end=self._is_complete and bool(self._manifest))
+        is_open_end = self._is_complete and bool(self._manifest)
+        self._proof.finish(self._waiting, is_open_end=is_open_end, until=self._opening["begun_at"])
         self._compare(report)
         return Proven(report, self._manifest)
 

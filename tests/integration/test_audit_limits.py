@@ -90,7 +90,7 @@ BROKEN_OFF = ("failed", "the export was broken off")
 def test_a_full_disk_is_told_and_the_export_goes_on(old: Product, iam: Iam, disk: Disk, auditor_of_old: Auditor) -> None:
     out = disk.folder / "whole.jsonl"
     said = iam("audit", "export", "--out", str(out))
-    assert_one_clear_line(said, f"{out}: No space left on device. What was written is whole up to there; --resume goes on.")
+    assert_one_clear_line(said, f"{out}: No space left on device. --resume goes on from the last whole block.")
     assert exported(old)[0] == BROKEN_OFF
     assert not auditor_of_old.both(out)["whole"]
     assert_one_clear_line(iam("audit", "export", "--out", str(out), "--resume"), "No space left on device")
@@ -101,10 +101,16 @@ def test_a_full_disk_is_told_and_the_export_goes_on(old: Product, iam: Iam, disk
     assert auditor_of_old.both(out)["whole"]
 
 
-@pytest.mark.xfail(strict=True, reason="what is still buffered, and a manifest beside, are written after the event that says: done")
+BESIDE = pytest.mark.xfail(strict=True, reason="a manifest beside is written after the event that says: done")
+
+
 @pytest.mark.parametrize(
-    ("name", "kind", "free"), [("part.jsonl", "jsonl", 0), ("part.jsonl.gz", "jsonl", 0), ("part.csv", "csv", 0), ("part.csv", "csv", 1)]
-)
+    ("name", "kind", "free"),
+    [
+        ("part.jsonl", "jsonl", 0), ("part.jsonl.gz", "jsonl", 0), ("part.csv", "csv", 0),
+        pytest.param("part.csv", "csv", 1, marks=BESIDE),
+    ],
+)  # fmt: skip
 def test_a_disk_that_is_full_in_the_end_is_no_success(name: str, kind: str, free: int, old: Product, iam: Iam, disk: Disk) -> None:
     disk.fill(free)
     said = iam("audit", "export", "--out", str(disk.folder / name), "--format", kind, "--person", "nobody")
@@ -112,7 +118,6 @@ def test_a_disk_that_is_full_in_the_end_is_no_success(name: str, kind: str, free
     assert exported(old)[0] == BROKEN_OFF
 
 
-@pytest.mark.xfail(strict=True, reason="it says so of every export")
 @pytest.mark.parametrize(
     ("name", "arguments"), [("part.jsonl", ("--person", "person-1-1")), ("whole.jsonl.gz", ()), ("table.csv", ("--format", "csv"))]
 )
@@ -138,8 +143,7 @@ def test_a_new_key_does_not_break_an_export_that_goes_on(old: Product, iam: Iam,
     assert auditor_of_old.both(out)["whole"]
 
 
-@pytest.mark.xfail(strict=True, reason="the same, while it runs")
-@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+@pytest.mark.parametrize("kind", [pytest.param("jsonl", marks=pytest.mark.xfail(strict=True, reason="the same, while it runs")), "csv"])
 def test_a_new_key_does_not_break_an_export_that_runs(kind: str, old: Product, auditor_of_old: Auditor, tmp_path: Path) -> None:
     out = tmp_path / f"whole.{kind}"
     with old.app.app_context():

@@ -5,11 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fixtures.sealed import DAYS, Trail, a_day, anchored, away, first_finding, moments, opened, original, seal, spare, sweep, trail, worn
+from fixtures.product import Product
+from fixtures.sealed import (
+    DAYS,
+    Trail,
+    a_day,
+    anchored,
+    away,
+    first_finding,
+    fresh,
+    moments,
+    opened,
+    original,
+    seal,
+    sealing,
+    spare,
+    sweep,
+    trail,
+    worn,
+)
 
 from iam.evidence.keys import to_pem
 
-__all__ = ["original", "spare", "trail", "worn"]
+__all__ = ["fresh", "original", "sealing", "spare", "trail", "worn"]
 LAST = DAYS + 2
 """Blocks."""
 
@@ -75,8 +93,9 @@ def test_after_retention_before_its_event_is_sealed(spare: Trail, tmp_path: Path
 
 
 @pytest.mark.parametrize("is_pruned", [False, True], ids=["grows", "grows and is pruned"])
-def test_while_it_changes_at_any_moment_of_the_verification(spare: Trail, tmp_path: Path, is_pruned: bool) -> None:
-    with opened(spare.url, tmp_path) as reader, opened(spare.url, tmp_path, audit=anchored(tmp_path, keep_days=1)) as writer:
+def test_while_it_changes_at_any_moment_of_the_verification(sealing: Product, tmp_path: Path, is_pruned: bool) -> None:
+    reader, url = sealing, str(sealing.services.world.settings.database_url)
+    with opened(url, tmp_path, audit=anchored(tmp_path, keep_days=1)) as writer:
 
         def go_on() -> None:
             seal(writer)
@@ -85,6 +104,8 @@ def test_while_it_changes_at_any_moment_of_the_verification(spare: Trail, tmp_pa
                 sweep(writer)
                 seal(writer)
             away(writer)
+
+        go_on()
 
         def verify() -> None:
             with reader.app.app_context():

@@ -199,7 +199,7 @@ class Exports:
             self._audit.record(
                 export.actor, Event.AUDIT_EXPORTED, Target("export", export.id), manifest=text.decode(), signature=signature, **told
             )
-        export.manifest = exports.manifest_line(text, signature, () if export.kind == "jsonl" else export.keys)
+        export.manifest = exports.manifest_line(text, signature, () if export.kind == "jsonl" else self._keys.named())
         return export.manifest
 
 
