@@ -54,6 +54,8 @@ PAGES: dict[str, tuple[str, str]] = {
     "emergency-door": ("ada", "/emergency/doors/night"),
     "notifications": ("ada", "/notifications"),
     "audit": ("aude", "/audit"),
+    "audit-evidence": ("aude", "/audit/evidence"),
+    "audit-story": ("aude", "/audit/stories/{emergency}"),
     "status": ("ada", "/status"),
     "account": ("ada", "/account"),
     "not-found": ("ada", "/nowhere"),
