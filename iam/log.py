@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
-_SECRET_WORDS = (
-    "password", "passwd", "bind_pw", "secret", "token", "authorization", "cookie", "api_key", "private_key", "key_pem", "kubeconfig",
-    "credential",
-)
+_SECRET = re.compile("password|passwd|bind_pw|secret|token|authorization|cookie|api_key|private_key|key_pem|kubeconfig|credential")
 REDACTED = "[redacted]"
 
 
@@ -30,7 +28,7 @@ def _redacted(value: Any) -> Any:
 
 
 def _is_secret(name: str) -> bool:
-    return any(word in name.lower() for word in _SECRET_WORDS)
+    return bool(_SECRET.search(name.lower()))
 
 
 def configure(level: str = "info", *, json: bool | None = None) -> None:
@@ -62,7 +60,7 @@ def configure(level: str = "info", *, json: bool | None = None) -> None:
     logging.getLogger("urllib3").setLevel("ERROR")  # repeats what our own errors say
     logging.getLogger("alembic").setLevel("WARNING")
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,7 @@ FIELDS = (
 LONGEST = 16_384
 """Characters of one value in the details; what is longer is cut and marked with an ellipsis."""
 _LEAF = b"\x00"
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 
 
 def text_of(facts: Mapping[str, Any]) -> str:
@@ -46,7 +48,9 @@ def moment(at: datetime) -> str:
 
 def parsed_moment(text: str) -> datetime:
     """The aware time back. Raises ValueError."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    if not _MOMENT.fullmatch(text):
+        raise ValueError("is not a time as events write it")
+    return datetime.fromisoformat(text)
 
 
 def _clean(value: Any) -> Any:

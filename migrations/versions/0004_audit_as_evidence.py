@@ -18,7 +18,9 @@ DERIVED = (
     'action', 'result', 'reason', 'actor_name', 'actor_id', 'door', 'address', 'request_id', 'target_kind', 'target_name', 'person',
     'case_id', 'cluster',
 )
-INDEXED = ('actor_name', 'actor_id', 'action', 'target_name', 'person', 'case_id', 'cluster', 'result', 'at', 'request_id')
+USUAL = {
+    'actor_name': '', 'actor_id': '', 'target_name': '', 'person': '', 'case_id': '', 'cluster': '', 'request_id': '', 'result': 'done',
+}
 AT_ONCE = 1000
 KEPT = (
     ('at', sa.DateTime(timezone=True)), ('action', sa.String(64)), ('result', sa.String(16)), ('actor_id', sa.String(24)),
@@ -34,6 +36,11 @@ def derived(field: str) -> sa.Computed:
     return sa.Computed(f"json_extract(body, '$.{field}')", persisted=True)
 
 
+def index(name: str, where: str, *columns: str) -> None:
+    part = sa.text(where)
+    op.create_index(f'ix_audit_trail_{name}', 'audit_trail', columns, unique=False, sqlite_where=part, postgresql_where=part)
+
+
 def upgrade() -> None:
     op.create_table('audit_trail',
     sa.Column('id', NUMBER, autoincrement=True, nullable=False),
@@ -43,15 +50,15 @@ def upgrade() -> None:
     sa.Column('at', sa.String(length=27), derived('at'), nullable=False),
     *(sa.Column(field, sa.Text(), derived(field), nullable=False) for field in DERIVED),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_audit_trail')),
-    sa.UniqueConstraint('mark', name=op.f('uq_audit_trail_mark')),
     sa.UniqueConstraint('seq', name=op.f('uq_audit_trail_seq'))
     )
     carry_over()
     op.drop_table('audit_events')
-    for field in INDEXED:
+    for field in ('action', 'at'):
         op.create_index(f'ix_audit_trail_{field}', 'audit_trail', [field, 'id'], unique=False)
-    unsealed = sa.text('seq IS NULL')
-    op.create_index('ix_audit_trail_unsealed', 'audit_trail', ['id'], unique=False, sqlite_where=unsealed, postgresql_where=unsealed)
+    for field, usual in USUAL.items():
+        index(field, f"{field} <> '{usual}'", field, 'id')
+    index('unsealed', 'seq IS NULL', 'id')
     op.create_table('audit_blocks',
     sa.Column('number', NUMBER, autoincrement=False, nullable=False),
     sa.Column('first_seq', NUMBER, nullable=False),

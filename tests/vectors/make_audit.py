@@ -32,8 +32,8 @@ def table() -> tuple[bytes, bytes]:
     content = tables.heading(("seq", "action", "actor_name", "reason", "details"))
     for seq, text in enumerate(EVENTS, 1):
         facts = json.loads(text)
-        cells = [str(seq), facts["action"], facts["actor_name"], facts["reason"], json.dumps(facts["details"], separators=(",", ":")) + "}"]
-        content += tables.rows(",".join('"' + cell.replace('"', '""') + '"' for cell in cells).encode() + b"\n")
+        cells = [str(seq), facts["action"], facts["actor_name"], facts["reason"], text.decode()]
+        content += tables.page([tables.row(",".join('"' + cell.replace('"', '""') + '"' for cell in cells).encode() + b"\n")])
     facts = Trail(EVENTS).facts("csv")
     text, signature = exports.manifest(said(facts, content, range(1, 7), head_of(sealed(EVENTS)[-1])), SECOND)
     return content, exports.manifest_line(text, signature, NAMED)

@@ -20,7 +20,7 @@ from iam.evidence.events import facts_of, moment
 from iam.evidence.keys import Introduction
 from iam.evidence.ocsf import ocsf
 from iam.models import db, new_id
-from iam.models.audit import AuditEvent
+from iam.models.audit import AuditEvent, says
 from iam.services.audit import streams
 from iam.services.audit.filters import Filter
 from iam.services.audit.retention import Retention
@@ -108,7 +108,7 @@ class Exports:
         What it is says the event of its beginning, not the file. Raises Forbidden, Invalid.
         """
         self._audit.require(actor, "auditor", "administrator", scope=READ, target=Target("audit", "export"))
-        begun = AuditEvent.action == Event.AUDIT_EXPORT_BEGUN.value, AuditEvent.target_name == export_id
+        begun = AuditEvent.action == Event.AUDIT_EXPORT_BEGUN.value, says(AuditEvent.target_name, export_id)
         event = db.session.scalars(select(AuditEvent).where(*begun).order_by(AuditEvent.id).limit(1)).one_or_none()
         if event is None or event.details.get("filter") or event.details.get("kind") != "jsonl":
             raise Invalid("Only an export of the whole trail as jsonl, made here, can be resumed; begin this one again.", field="resume")
@@ -151,7 +151,7 @@ class Exports:
     def manifest_of(self, actor: Actor, export_id: str) -> bytes:
         """The manifest of an export that is complete, to be kept beside it. Raises NotFound, Forbidden."""
         self._audit.require(actor, "auditor", "administrator", scope=READ)
-        done = AuditEvent.action == Event.AUDIT_EXPORTED.value, AuditEvent.result == "done", AuditEvent.target_name == export_id
+        done = AuditEvent.action == Event.AUDIT_EXPORTED.value, AuditEvent.result == "done", says(AuditEvent.target_name, export_id)
         event = db.session.scalars(select(AuditEvent).where(*done).limit(1)).one_or_none()
         if event is None:
             raise NotFound("There is no such export.")
@@ -160,9 +160,9 @@ class Exports:
     def _content(self, export: Export) -> Iterator[bytes]:
         if export.kind == "csv":
             yield tables.heading(streams.HEADINGS)
-            for count, last, rows in streams.table(export.wanted, export.after, export.upto):
-                export.counted(int(rows[1 : rows.index(b'"', 1)]), last, count)
-                yield tables.rows(rows)
+            for rows in streams.table(export.wanted, export.after, export.upto):
+                export.counted(streams.number_of(rows[0]), streams.number_of(rows[-1]), len(rows))
+                yield tables.page(rows)
             return
         if export.kind == "jsonl":
             if not export.is_continued:

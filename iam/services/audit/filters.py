@@ -13,6 +13,7 @@ from iam.approval import times
 from iam.errors import Invalid
 from iam.evidence.events import moment
 from iam.models import AuditEvent
+from iam.models.audit import says
 from iam.services.audit.vocabulary import Event
 
 PAGE = 100
@@ -88,12 +89,12 @@ class Filter:
             (AuditEvent.result, self.result), (AuditEvent.case_id, self.case), (AuditEvent.request_id, self.request),
         ):
             if value:
-                query = query.where(column == value)
+                query = query.where(says(column, value))
         if self.action:
             family = [one.value for one in Event if one.startswith(self.action)] if self.action.endswith(".") else [self.action]
             query = query.where(AuditEvent.action.in_(family))
         if self.person:
-            query = query.where(or_(AuditEvent.actor_name == self.person, AuditEvent.person == self.person))
+            query = query.where(or_(says(AuditEvent.actor_name, self.person), says(AuditEvent.person, self.person)))
         if self.since:
             query = query.where(AuditEvent.at >= self.since)
         return query.where(AuditEvent.at < self.until) if self.until else query

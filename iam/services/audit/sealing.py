@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, Update, bindparam, func, insert, select, update
+from sqlalchemy import Row, Update, bindparam, func, insert, select, text, update
 
 from iam import log
 from iam.errors import Unavailable
@@ -33,6 +33,10 @@ _SLACK, _LATE = timedelta(seconds=5), timedelta(minutes=10)
 
 _EVENTS = AuditEvent.__table__
 _NUMBERED = update(_EVENTS).where(_EVENTS.c.id == bindparam("row")).values(seq=bindparam("number"))  # type: ignore[arg-type]
+_NUMBERED_AT_ONCE = text("""
+    UPDATE audit_trail SET seq = :before + given.place FROM unnest(CAST(:rows AS bigint[])) WITH ORDINALITY AS given(id, place)
+    WHERE audit_trail.id = given.id AND audit_trail.seq IS NULL
+""")
 _Row = Row[int, str, str, int | None]
 
 
@@ -114,7 +118,8 @@ class Sealer:
     def copies(self, rows: Sequence[tuple[int, str]]) -> set[int]:
         """Those of these (row, text) whose text another, sealed row has. Each event has an id of its own, so two are never alike."""
         moments = sorted({at for _row, text in rows if (at := _said_at(text))})
-        query = select(AuditEvent.id, AuditEvent.body).where(AuditEvent.at.in_(moments), AuditEvent.seq.is_not(None))
+        is_sealed = func.coalesce(AuditEvent.seq, 0) != 0  # said so that PostgreSQL looks for the few moments, not for all that is sealed
+        query = select(AuditEvent.id, AuditEvent.body).where(AuditEvent.at.in_(moments), is_sealed)
         sealed = {found.body: found.id for found in db.session.execute(query)} if moments else {}
         return {row for row, text in rows if sealed.get(text, row) != row}
 
@@ -139,8 +144,7 @@ class Sealer:
             before = head_of(block)
             blocks.append(_row(block))
         db.session.execute(insert(AuditBlock), blocks)
-        numbered = _number(_NUMBERED.where(_EVENTS.c.seq.is_(None)), [(row.id, first + place) for place, row in enumerate(rows)])
-        if numbered != len(rows):
+        if _number_all([row.id for row in rows], first) != len(rows):
             raise Unavailable("Another sealer was at the audit trail at the same moment; nothing was sealed twice.")
 
     def _put_aside(self, rows: Sequence[_Row]) -> None:
@@ -166,6 +170,14 @@ def _row(block: Block) -> dict[str, object]:
         "number": block.number, "first_seq": block.first, "last_seq": block.last, "hash": block.hash, "header": block.header.decode(),
         "leaves": block.leaves.hex(), "signature": block.signature, "sealed_at": parsed_moment(block.sealed_at),
     }
+
+
+def _number_all(rows: Sequence[int], first: int) -> int:
+    """One number after the other, for those that have none yet; PostgreSQL does it at once. Returns for how many."""
+    connection = db.session.connection()
+    if connection.dialect.name == "postgresql":
+        return connection.execute(_NUMBERED_AT_ONCE, {"rows": list(rows), "before": first - 1}).rowcount
+    return _number(_NUMBERED.where(_EVENTS.c.seq.is_(None)), [(row, number) for number, row in enumerate(rows, first)])
 
 
 def _number(statement: Update, numbers: Sequence[tuple[int, int]]) -> int:

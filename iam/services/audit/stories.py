@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 
 from iam.errors import NotFound
 from iam.models import AccessRequest, AuditBlock, AuditEvent, Grant, db
+from iam.models.audit import says
 from iam.services.audit.trail import Audit
 from iam.services.audit.vocabulary import Event
 from iam.services.base import READ, Actor
@@ -40,7 +41,7 @@ class Stories:
         if request is None:
             raise NotFound("There is no such request.")
         grant = db.session.scalar(select(Grant).filter_by(request_id=case))
-        belongs = [AuditEvent.case_id == case, *([_effects(request, grant)] if grant and grant.activated_at else [])]
+        belongs = [says(AuditEvent.case_id, case), *([_effects(request, grant)] if grant and grant.activated_at else [])]
         found = db.session.scalars(select(AuditEvent).where(or_(*belongs)).order_by(AuditEvent.id).limit(MOST + 1)).all()
         return Story(request, grant, found[:MOST], len(found) > MOST)
 
@@ -48,7 +49,7 @@ class Stories:
         """What else happened in the same call, for those who see everything."""
         if not event.request_id or not actor.has("auditor", "administrator"):
             return []
-        query = select(AuditEvent).where(AuditEvent.request_id == event.request_id, AuditEvent.id != event.id)
+        query = select(AuditEvent).where(says(AuditEvent.request_id, event.request_id), AuditEvent.id != event.id)
         return db.session.scalars(query.order_by(AuditEvent.id).limit(20)).all()
 
     def block_of(self, event: AuditEvent) -> AuditBlock | None:
@@ -60,8 +61,8 @@ class Stories:
 
 def _effects(request: AccessRequest, grant: Grant) -> ColumnElement[bool]:
     """While it ran: certificates of its holder for its cluster; and the reconciles that changed bindings when it began and ended."""
-    ran = [AuditEvent.cluster == grant.cluster_name, AuditEvent.at >= grant.activated_at]
+    ran = [says(AuditEvent.cluster, grant.cluster_name), AuditEvent.at >= grant.activated_at]
     if grant.gone_at or grant.ended_at:
         ran.append(AuditEvent.at <= (grant.gone_at or grant.ended_at))
-    taken = and_(AuditEvent.action == Event.CREDENTIAL_ISSUED.value, AuditEvent.actor_name == request.person.username)
+    taken = and_(AuditEvent.action == Event.CREDENTIAL_ISSUED.value, says(AuditEvent.actor_name, request.person.username))
     return and_(*ran, or_(taken, AuditEvent.action == Event.CLUSTER_RECONCILED.value))

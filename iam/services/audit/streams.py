@@ -6,16 +6,17 @@ PostgreSQL hands pages out by COPY, which is several times faster than rows; SQL
 from __future__ import annotations
 
 import csv
-import io
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 
 from iam.errors import Unavailable
+from iam.evidence import tables
 from iam.evidence.blocks import Block, NotABlock
 from iam.evidence.events import moment
 from iam.evidence.proof import Sealed
@@ -25,7 +26,6 @@ from iam.services.audit.filters import Filter
 PAGE, BLOCKS = 20_000, 200
 _CELL = b"\x1f"
 """Between number and text; never in either, for a text is printable ASCII."""
-_DETAILS = '"details":'
 COLUMNS = (
     AuditEvent.seq, AuditEvent.at, AuditEvent.action, AuditEvent.result, AuditEvent.actor_name, AuditEvent.person, AuditEvent.target_kind,
     AuditEvent.target_name, AuditEvent.cluster, AuditEvent.reason, AuditEvent.door, AuditEvent.address, AuditEvent.request_id,
@@ -42,12 +42,17 @@ def texts(wanted: Filter, after: int, upto: int) -> Iterator[list[Sealed]]:
         yield page
 
 
-def table(wanted: Filter, after: int, upto: int) -> Iterator[tuple[int, int, bytes]]:
-    """Pages of CSV, every cell quoted: how many rows, the number of the last one, the rows."""
-    query = select(*COLUMNS, func.substr(AuditEvent.body, _position() + len(_DETAILS)))
-    while (page := _csv_page(wanted.narrow(query), after, upto))[0]:
-        after = page[1]
+def table(wanted: Filter, after: int, upto: int) -> Iterator[list[bytes]]:
+    """Pages of rows of CSV, with the HEADINGS, not made safe yet."""
+    query = select(*COLUMNS, AuditEvent.body)
+    while page := _csv_page(wanted.narrow(query), after, upto):
+        after = number_of(page[-1])
         yield page
+
+
+def number_of(row: bytes) -> int:
+    """The first cell of a row of CSV."""
+    return int(row[1 : row.index(b'"', 1)])
 
 
 def chain(wanted: Filter, after: int, upto: int) -> Iterator[tuple[Block, list[Sealed]]]:
@@ -55,24 +60,26 @@ def chain(wanted: Filter, after: int, upto: int) -> Iterator[tuple[Block, list[S
 
     Raises Unavailable where an event belongs to no block: then the trail has been changed, and verifying says how.
     """
-    pages, held = texts(wanted, after, upto), list[Sealed]()
-    whole = blocks(after + 1, upto)
+    pages, held, start = texts(wanted, after, upto), list[Sealed](), 0
+    whole, is_narrow = blocks(after + 1, upto), wanted.is_narrow
     while True:
-        if wanted.is_narrow and not held and not (held := next(pages, [])):
-            return
-        block = next(blocks(held[0][0], held[0][0]) if wanted.is_narrow else whole, None)
+        if is_narrow and start == len(held):
+            held, start = next(pages, []), 0
+            if not held:
+                return
+        block = next(blocks(held[start][0], held[start][0]) if is_narrow else whole, None)
         if block is None:
             break
-        if not wanted.is_narrow and not _is_readable(block):
+        if not is_narrow and not _is_readable(block):
             yield block, []
             continue
-        while (not held or held[-1][0] <= block.last) and (page := next(pages, None)):
-            held += page
-        cut = bisect_right(held, block.last, key=itemgetter(0))
-        events, held = held[:cut], held[cut:]
-        is_partial = not wanted.is_narrow and 0 < len(events) <= block.last - block.first
+        while (start == len(held) or held[-1][0] <= block.last) and (page := next(pages, None)):
+            held, start = held[start:] + page, 0
+        cut = bisect_right(held, block.last, lo=start, key=itemgetter(0))
+        events, start = held[start:cut], cut
+        is_partial = not is_narrow and 0 < len(events) <= block.last - block.first
         yield block, [] if is_partial and _was_emptied(block) else events
-    if wanted.is_narrow:
+    if is_narrow:
         raise Unavailable("The audit trail is not whole: an event belongs to no block. Run iam audit verify.")
 
 
@@ -110,33 +117,32 @@ def _unhex(text: str) -> bytes:
         return b""
 
 
-def _position() -> Any:
-    name = "strpos" if db.engine.dialect.name == "postgresql" else "instr"
-    return getattr(func, name)(AuditEvent.body, _DETAILS)
-
-
 def _page(query: Select[*tuple[Any, ...]], after: int, upto: int) -> list[Sealed]:
     query = _between(query, after, upto)
     if db.engine.dialect.name != "postgresql":
         with db.engine.connect() as connection:
             return [(row.seq, row.body.encode()) for row in connection.execute(query)]
-    rows = []
-    for row in _copied(query, r"FORMAT csv, DELIMITER E'\x1f', QUOTE E'\x01'"):
-        number, _cell, text = row.partition(_CELL)
-        rows.append((int(number), text[:-1]))
-    return rows
+    rows = _copied(query, r"FORMAT csv, DELIMITER E'\x1f', QUOTE E'\x01'")
+    return [(int(number), text[:-1]) for number, _cell, text in (row.partition(_CELL) for row in rows)]
 
 
-def _csv_page(query: Select[*tuple[Any, ...]], after: int, upto: int) -> tuple[int, int, bytes]:
+def _csv_page(query: Select[*tuple[Any, ...]], after: int, upto: int) -> list[bytes]:
     query = _between(query, after, upto)
     if db.engine.dialect.name == "postgresql":
-        rows: Sequence[bytes] = list(_copied(query, "FORMAT csv, FORCE_QUOTE *"))
-        return len(rows), int(rows[-1][1 : rows[-1].index(b'"', 1)]) if rows else after, b"".join(rows)
+        return [tables.row(row) for row in _copied(query, "FORMAT csv, FORCE_QUOTE *")]
     with db.engine.connect() as connection:
         found = connection.execute(query).all()
-    page = io.StringIO()
-    csv.writer(page, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([row[0], moment(row[1]), *row[2:]] for row in found)
-    return len(found), found[-1][0] if found else after, page.getvalue().encode()
+    page = list[str]()
+    writer = csv.writer(_Lines(page.append), quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerows([row[0], moment(row[1]), *row[2:]] for row in found)
+    return [tables.row(line.encode()) for line in page]
+
+
+@dataclass
+class _Lines:
+    """A file for the csv module, which writes a row at a time."""
+
+    write: Callable[[str], None]
 
 
 def _between(query: Select[*tuple[Any, ...]], after: int, upto: int) -> Select[*tuple[Any, ...]]:
