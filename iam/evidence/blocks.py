@@ -96,7 +96,7 @@ class Block:
         """SHA-256 over the header, hex."""
         return hashlib.sha256(self.header).hexdigest()
 
-    @property
+    @cached_property
     def is_whole(self) -> bool:
         """Whether the leaves are those of the root."""
         return len(self.leaves) == (self.last - self.first + 1) * _DIGEST and root(self.leaves) == str(self.facts["root"])

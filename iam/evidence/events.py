@@ -19,13 +19,14 @@ FIELDS = (
 """In the order of the text. ``person`` is whom it concerns, ``case_id`` the access request that it belongs to."""
 LONGEST = 16_384
 """Characters of one value in the details; what is longer is cut and marked with an ellipsis."""
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _LEAF = b"\x00"
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 
 
 def text_of(facts: Mapping[str, Any]) -> str:
     """The text of a new event. Facts have exactly the FIELDS."""
-    return json.dumps({field: _clean(facts[field]) for field in FIELDS}, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode({field: _clean(facts[field]) for field in FIELDS})
 
 
 def facts_of(text: str | bytes) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def leaf(text: bytes) -> bytes:
 
 def moment(at: datetime) -> str:
     """``2026-11-22T21:35:17.123456Z``: always UTC, always microseconds, so that texts sort as times do (RFC 3339)."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parsed_moment(text: str) -> datetime:
@@ -56,6 +57,8 @@ def parsed_moment(text: str) -> datetime:
 def _clean(value: Any) -> Any:
     """What every database and every reader can hold: no NUL, no lone surrogates, no endless values."""
     if isinstance(value, str):
+        if len(value) <= LONGEST and value.isascii() and "\0" not in value:
+            return value
         whole = value[:LONGEST] + "…" if len(value) > LONGEST else value
         return whole.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, datetime):

@@ -154,9 +154,8 @@ class Proof:
         self.report.events += len(events)
         if not block.is_whole:
             return
-        if b"".join([leaf(text) for _seq, text in events]) == block.leaves and [seq for seq, _text in events] == list(
-            range(block.first, block.last + 1)
-        ):
+        seqs, texts = zip(*events, strict=True) if events else ((), ())
+        if b"".join(map(leaf, texts)) == block.leaves and seqs == tuple(range(block.first, block.last + 1)):
             self._removals += [removal for seq, text in events if _PRUNED_MARK in text and (removal := _removal(seq, text))]
             return
         if self._is_complete and not events:

@@ -23,7 +23,7 @@ from iam.settings import Role
 
 _log = log.get(__name__)
 _PENDING = "audit events to log"
-_ADDED = insert(AuditEvent.__table__).inline()  # type: ignore[arg-type]  # past the unit of work, for every change waits for it
+_ADDED = insert(AuditEvent.__table__).inline()  # type: ignore[arg-type]
 
 
 @event.listens_for(Session, "after_commit")
@@ -76,11 +76,14 @@ class Audit:
             "person": printable(target.person or (target.name if target.kind == "person" else ""), 255), "case_id": target.case,
             "cluster": printable(target.cluster, 63), "details": details,
         }  # fmt: skip
-        text = text_of(facts)
-        db.session.connection().execute(_ADDED, {"body": text, "mark": self._vault.mark(text.encode())})
+        self._store(text_of(facts))
         guard.note_event(db.session)
         said = {"actor": facts["actor_name"], "target": facts["target_name"], "cluster": facts["cluster"]}
         db.session.info.setdefault(_PENDING, []).append({"action": what.value, "result": result, **said})
+
+    def _store(self, text: str) -> None:
+        """Past the unit of work, for every change waits for it."""
+        db.session.connection().execute(_ADDED, {"body": text, "mark": self._vault.mark(text.encode())})
 
     def failed(self, actor: Actor, what: Event, target: Target, problem: Problem, **details: Any) -> None:
         """Record, in a transaction of its own, that something was tried and did not work."""
