@@ -52,7 +52,7 @@ def manifest(facts: Mapping[str, Any], key: SigningKey) -> tuple[bytes, str]:
 
 
 def manifest_line(text: bytes, signature: str, keys: Sequence[Introduction] = ()) -> bytes:
-    """The last line; beside an export that cannot hold it, a file of its own, which also names the keys."""
+    """The last line, or a file of its own beside an export that cannot hold it; with the keys, if no opening has named them."""
     named = b',"keys":' + _json([asdict(key) for key in keys]) if keys else b""
     return b"".join([_MANIFEST, text, _MANIFEST_SIGNATURE, signature.encode(), b'"', named, b"}\n"])
 

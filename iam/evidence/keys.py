@@ -73,6 +73,10 @@ class KeyRing:
         self._trusted: set[str] = set()
         for public in trusted:
             self._trusted.add(self._learn(public))
+        self.name(named)
+
+    def name(self, named: Iterable[Introduction]) -> None:
+        """More keys. Raises NotAKey."""
         introductions = list(named)
         for one in introductions:
             self._learn(_raw(one.public))

@@ -94,14 +94,17 @@ class Proof:
 
     def take(self, block: Block, events: Sequence[Sealed]) -> None:
         """The next block, with the events that stand before it."""
+        head = self.report.head
         try:
+            is_late = self._is_complete and head is not None and block.number <= head.number
             self._block(block)
         except NotABlock as problem:
             after = f"after block {self.report.head.number}" if self.report.head else "at the beginning"
             number = self.report.head.number + 1 if self.report.head else 1
             self.report.add(Kind.BLOCK_CHANGED, f"The block {after} is not one: {problem}.", block=number)
             return
-        self._events(block, events)
+        if events or not is_late:  # else its events may have stood in their place, before
+            self._events(block, events)
 
     def finish(self, loose: Sequence[Sealed] = (), *, is_open_end: bool = True, until: str = "") -> Report:
         """After the last block; ``loose`` are events behind it. ``is_open_end`` says that the chain should reach its end here, as it was

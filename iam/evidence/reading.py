@@ -117,9 +117,8 @@ def verify_export(lines: Iterable[bytes], trusted: Sequence[bytes], anchors: Ite
 
 def verify_table(parts: Iterable[bytes], manifest: bytes, trusted: Sequence[bytes]) -> Proven:
     """Any other kind, beside its manifest: whether these are the bytes that were exported. Raises NotAnExport, NotAKey."""
-    _text, _facts, _signature, keys = exports.read_manifest(manifest)
     report = Report()
-    facts = _checked_manifest(manifest, KeyRing(trusted, keys), report)
+    facts = _checked_manifest(manifest, KeyRing(trusted), report)
     digest, size = hashlib.sha256(), 0
     for part in _until_cut(parts, report):
         digest.update(part)
@@ -135,7 +134,8 @@ def read_anchors(lines: Iterable[bytes]) -> Iterator[Head]:
 
 
 def _checked_manifest(line: bytes, ring: KeyRing, report: Report) -> dict[str, Any]:
-    text, facts, signature, _keys = exports.read_manifest(line)
+    text, facts, signature, keys = exports.read_manifest(line)
+    ring.name(keys)
     key = facts["key"]
     if not ring.has_signed(key, text, signature):
         words = "The manifest's signature is not of this manifest." if key in ring.known else f"Nobody named the manifest's key {key[:16]}."

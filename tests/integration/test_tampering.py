@@ -184,22 +184,13 @@ KEYS: dict[str, tuple[Hand, Wrong]] = {
 HANDS = {f"{what}: {name}": hand for what, hands in (("row", ROWS), ("block", BLOCKS), ("key", KEYS)) for name, hand in hands.items()}
 
 
-def xfail(reason: str | None) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
-
-
 def wrong_first(trail: Trail, *more: str) -> tuple[str, int, int]:
     said = trail.verify(*more)
     assert (said.code, said.json["whole"]) == (1, False), said
     return first_finding(said)
 
 
-NOT_YET = {
-    "block: a copy behind the last": "a block that stands in no place of its own is compared with events, and these are called removed",
-}
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=xfail(NOT_YET.get(name))) for name in HANDS])
+@pytest.mark.parametrize("name", HANDS)
 def test_what_went_wrong_first_is_named(trail: Trail, name: str) -> None:
     hand, wrong = HANDS[name]
     expected = wrong(trail)

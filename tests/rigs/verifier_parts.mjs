@@ -134,11 +134,11 @@ export function readManifest(line, keys, findings, own) {
   const tail = cut < 0 || !startsWith(line, MANIFEST_START) ? null : MANIFEST_TAIL.exec(line.subarray(cut).toString("utf8"));
   const manifest = tail ? parsed(text) : null;
   const good = manifest && Object.entries(MANIFEST).every(([name, kind]) => typeof manifest[name] === kind && manifest[name] !== null);
-  if (!good || manifest.format !== "kube-iam audit manifest 1" || own !== (tail[2] !== undefined)) {
+  if (!good || manifest.format !== "kube-iam audit manifest 1" || (own && tail[2] === undefined)) {
     findings.add("manifest", "the manifest cannot be read");
     return null;
   }
-  if (own) keys.name(parsed(Buffer.from(tail[2])));
+  if (tail[2] !== undefined) keys.name(parsed(Buffer.from(tail[2])));
   if (!keys.signed(manifest.key, text, tail[1])) findings.add("signature", "the signature of the manifest is not valid");
   else if (!keys.trusted.has(manifest.key)) findings.add("key", "the manifest is not signed by a trusted key");
   return manifest;

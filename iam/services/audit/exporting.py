@@ -199,7 +199,9 @@ class Exports:
             self._audit.record(
                 export.actor, Event.AUDIT_EXPORTED, Target("export", export.id), manifest=text.decode(), signature=signature, **told
             )
-        export.manifest = exports.manifest_line(text, signature, () if export.kind == "jsonl" else self._keys.named())
+        named = self._keys.named()
+        is_named_before = export.kind == "jsonl" and not export.is_continued and export.keys == named
+        export.manifest = exports.manifest_line(text, signature, () if is_named_before else named)
         return export.manifest
 
 
