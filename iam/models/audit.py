@@ -90,6 +90,7 @@ class AuditEvent(Base):
         Index("ix_audit_trail_action", "action", "id"),
         Index("ix_audit_trail_at", "at", "id"),
         *(_index(name, f"{name} <> '{usual}'", name, "id") for name, usual in USUAL.items()),
+        *(_index(f"trouble_{name}", "result <> 'done'", name, "id") for name in ("actor_name", "action", "cluster")),
         _index("unsealed", "seq IS NULL", "id"),
     )
 

@@ -58,6 +58,8 @@ def upgrade() -> None:
         op.create_index(f'ix_audit_trail_{field}', 'audit_trail', [field, 'id'], unique=False)
     for field, usual in USUAL.items():
         index(field, f"{field} <> '{usual}'", field, 'id')
+    for field in ('actor_name', 'action', 'cluster'):
+        index(f'trouble_{field}', "result <> 'done'", field, 'id')
     index('unsealed', 'seq IS NULL', 'id')
     op.create_table('audit_blocks',
     sa.Column('number', NUMBER, autoincrement=False, nullable=False),

@@ -219,12 +219,15 @@ class TestReading:
             assert desk.aude.post(path).status_code == 403
         assert {event.actor_name for event in events(desk.product, action="access.denied")} == {"aude"}
 
-    def test_pages_of_the_trail_join_without_gap_or_repetition(self, desk: Desk) -> None:
-        whole = [event.id for event in events(desk.product)]
+    @pytest.mark.parametrize("asked", ["", "&since=2001-01-01", "&until=2999-01-01&since=2001-01-01"])
+    def test_pages_of_the_trail_join_without_gap_or_repetition(self, desk: Desk, asked: str) -> None:
+        desk.product.clock.forward(hours=-1)
+        desk.product.api("GET", "/people", desk.product.token("erin", "read"))
+        whole = [event.id for event in sorted(events(desk.product), key=lambda one: (one.at if asked else 0, one.id), reverse=True)]
         found: list[int] = []
         before: int | None = None
         while not found or before:
-            path = "/audit?limit=7" + (f"&before={before}" if before else "")
+            path = f"/audit?limit=7{asked}" + (f"&before={before}" if before else "")
             answer = desk.product.api("GET", path, desk.token).get_json()
             found += [event["id"] for event in answer["items"]]
             before = answer["next_before"]
