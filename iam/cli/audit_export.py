@@ -60,12 +60,10 @@ def export(state: State, /, kind: str, out: Path, resume: bool, **asked: str) ->
 def _write(ours: Services, running: Export, out: Path, *, quiet: bool) -> None:
     with _target(out, is_continued=running.is_continued) as target, progress(quiet=quiet) as bar:
         task = bar.add_task("events", total=ours.exports.estimate(running))
-        for part in ours.exports.parts(running):
+        for part in ours.exports.parts(running, beside=Path(f"{out}.manifest.json").write_bytes):
             target.write(part)
             target.flush()  # a full disk shows here, before an event says that all is done
             bar.update(task, completed=running.events)
-    if running.kind != "jsonl":
-        Path(f"{out}.manifest.json").write_bytes(running.manifest)
 
 
 def _target(out: Path, *, is_continued: bool) -> IO[bytes] | Zipped:

@@ -38,8 +38,30 @@ class Moment(TypeDecorator[datetime]):
         """Aware UTC; what is no time, in a row that somebody else wrote, is the beginning of time."""
         try:
             return parsed_moment(value) if value else None
-        except ValueError:
+        except (ValueError, TypeError):
             return datetime.fromtimestamp(0, UTC)
+
+
+class Written(TypeDecorator[str]):
+    """A text, also where somebody has put bytes in its place, which SQLite keeps in any column."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_result_value(self, value: str | bytes | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """As far as it is one."""
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+class Place(TypeDecorator[int]):
+    """A number in the chain; 0, which no event has, where somebody has put something else."""
+
+    impl = _Number
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """As far as it is one."""
+        return value if value is None or type(value) is int else 0
 
 
 class FromBody(ColumnElement[str]):
@@ -95,11 +117,11 @@ class AuditEvent(Base):
     )
 
     id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
-    seq: Mapped[int | None] = mapped_column(_Number, unique=True)
+    seq: Mapped[int | None] = mapped_column(Place, unique=True)
     """Its number in the chain, from 1 without gaps. None: not sealed yet; below zero: this service did not write it."""
-    body: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Written)
     """The event: see iam.evidence.events."""
-    mark: Mapped[str] = mapped_column(String(32))
+    mark: Mapped[str] = mapped_column(Written)
     """Proves to the sealer that this service wrote it."""
 
     at: Mapped[datetime] = mapped_column(Moment, Computed(FromBody("at"), persisted=True))
@@ -137,14 +159,14 @@ class AuditBlock(Base):
     __tablename__ = "audit_blocks"
 
     number: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=False)
-    first_seq: Mapped[int] = mapped_column(_Number, unique=True)
-    last_seq: Mapped[int] = mapped_column(_Number, unique=True)
-    hash: Mapped[str] = mapped_column(String(64))
-    header: Mapped[str] = mapped_column(Text)
-    leaves: Mapped[str] = mapped_column(Text)
+    first_seq: Mapped[int] = mapped_column(Place, unique=True)
+    last_seq: Mapped[int] = mapped_column(Place, unique=True)
+    hash: Mapped[str] = mapped_column(Written)
+    header: Mapped[str] = mapped_column(Written)
+    leaves: Mapped[str] = mapped_column(Written)
     """The hashes of its events, hex."""
-    signature: Mapped[str] = mapped_column(String(128))
-    sealed_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    signature: Mapped[str] = mapped_column(Written)
+    sealed_at: Mapped[datetime] = mapped_column(Moment, index=True)
     has_events: Mapped[bool] = mapped_column(default=True)
     """False once retention has removed them."""
 

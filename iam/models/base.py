@@ -62,10 +62,16 @@ def id_column() -> Mapped[str]:
     return mapped_column(String(24), primary_key=True, default=new_id)
 
 
+def _text_of(kept: bytes) -> str:
+    """Whatever somebody has written into the file: what is no UTF-8 can be told of, and stops nobody."""
+    return kept.decode("utf-8", "replace")
+
+
 @event.listens_for(Engine, "connect")
 def _sqlite_as_we_need_it(connection: Any, _record: Any) -> None:
     """SQLite: enforce foreign keys, wait for a writer instead of failing, let readers and one writer overlap."""
     if type(connection).__module__.startswith("sqlite3"):
+        connection.text_factory = _text_of
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA busy_timeout=10000")
         connection.execute("PRAGMA journal_mode=WAL")

@@ -163,6 +163,25 @@ def test_a_savepoint_is_not_the_end_of_a_transaction(product: Product, act: Call
     assert contents(product) == before
 
 
+@pytest.mark.parametrize("product", DATABASES[1:], indirect=True)
+def test_a_savepoint_that_is_undone_takes_its_events_with_it(product: Product) -> None:
+    def tell(row: int) -> None:
+        product.services.audit.record(WORKER, Event.AUDIT_FORGED, Target("event", str(row)), row=row, sha256="")
+
+    def act() -> None:
+        tell(1)
+        with db.session.begin_nested():
+            tell(2)
+        with db.session.begin_nested() as undone:
+            tell(3)
+            undone.rollback()
+        tell(4)
+
+    change(product, act)
+    told = [one.details["row"] for one in stored(product, AuditEvent) if one.action == "audit.forged"]
+    assert sorted(told) == [1, 2, 4]
+
+
 @pytest.mark.parametrize("name", QUIET)
 def test_what_is_no_change_needs_no_event(product: Product, name: str) -> None:
     trail = len(stored(product, AuditEvent))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, TypeVar
@@ -36,6 +36,10 @@ AT_ONCE = 32
 _T = TypeVar("_T")
 
 
+def _nowhere(_manifest: bytes) -> None:
+    """Whoever wants the manifest asks for it."""
+
+
 @dataclass
 class Export:
     """One export, on its way."""
@@ -56,8 +60,6 @@ class Export:
     events: int = 0
     size: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
-    manifest: bytes = b""
-    """The manifest's line, once the export is complete."""
 
     def opening(self) -> dict[str, Any]:
         """What the first line says."""
@@ -128,15 +130,21 @@ class Exports:
         query = select(func.count()).select_from(AuditEvent).where(AuditEvent.seq > export.after, AuditEvent.seq <= export.upto)
         return db.session.scalar(export.wanted.narrow(query)) or 0
 
-    def parts(self, export: Export) -> Iterator[bytes]:
-        """The export's bytes, in parts of about a megabyte. However it ends, an event says so."""
+    def parts(self, export: Export, beside: Callable[[bytes], object] = _nowhere) -> Iterator[bytes]:
+        """The export's bytes, in parts of about a megabyte, to the end of which a manifest belongs: the last part of JSON Lines; of other
+        kinds it goes ``beside``, and can be asked for later. However it ends, an event says so: that it is done, when all has been taken.
+        """
         is_done = False
         try:
             for part in self._content(export):
                 yield export.took(part)
-            line = self._manifest(export)
+            facts, text, signature = self._manifest(export)
+            line = exports.manifest_line(text, signature, self._unnamed(export))
             if export.kind == "jsonl":
                 yield line
+            else:
+                beside(line)
+            self._tell_done(export, facts, text, signature)
             is_done = True
         finally:
             if not is_done:
@@ -184,7 +192,8 @@ class Exports:
                 part.append(exports.block_line(block))
             yield b"".join(part)
 
-    def _manifest(self, export: Export) -> bytes:
+    def _manifest(self, export: Export) -> tuple[dict[str, Any], bytes, str]:
+        """Its facts, its text, and the signature over that."""
         head = self._sealer.head()
         facts = {
             "export": export.id, "kind": export.kind, "filter": export.wanted.facts(), "by": export.actor.name, "begun_at": export.begun_at,
@@ -194,15 +203,20 @@ class Exports:
             "head": {"number": head.number, "last": head.last, "hash": head.hash} if head else None,
         }
         with transaction():
-            text, signature = exports.manifest(facts, self._keys.current())
-            told = {name: facts[name] for name in ("export", "kind", "filter", "first", "last", "events", "bytes", "sha256", "exported_at")}
-            self._audit.record(
-                export.actor, Event.AUDIT_EXPORTED, Target("export", export.id), manifest=text.decode(), signature=signature, **told
-            )
+            return facts, *exports.manifest(facts, self._keys.current())
+
+    def _unnamed(self, export: Export) -> Sequence[Introduction]:
+        """The keys, if the export's opening has not named them all."""
         named = self._keys.named()
         is_named_before = export.kind == "jsonl" and not export.is_continued and export.keys == named
-        export.manifest = exports.manifest_line(text, signature, () if is_named_before else named)
-        return export.manifest
+        return () if is_named_before else named
+
+    def _tell_done(self, export: Export, facts: Mapping[str, Any], manifest: bytes, signature: str) -> None:
+        told = {name: facts[name] for name in ("export", "kind", "filter", "first", "last", "events", "bytes", "sha256", "exported_at")}
+        with transaction():
+            self._audit.record(
+                export.actor, Event.AUDIT_EXPORTED, Target("export", export.id), manifest=manifest.decode(), signature=signature, **told
+            )
 
 
 def batched(items: Iterator[_T], size: int) -> Iterator[list[_T]]:

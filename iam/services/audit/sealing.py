@@ -113,7 +113,8 @@ class Sealer:
         columns = AuditEvent.id, AuditEvent.body, AuditEvent.mark, AuditEvent.seq
         beyond = select(*columns).where(AuditEvent.seq > (last.last if last else 0)).limit(AT_ONCE)
         found, newest = db.session.execute(beyond).all(), self.head()
-        return [row for row in found if (row.seq or 0) > (newest.last if newest else 0)]  # another sealer may just have gone on
+        reached = newest.last if newest else 0  # another sealer may just have gone on
+        return [row for row in found if not row.seq or row.seq > reached]
 
     def copies(self, rows: Sequence[tuple[int, str]]) -> set[int]:
         """Those of these (row, text) whose text another, sealed row has. Each event has an id of its own, so two are never alike."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from sqlalchemy import Select, event, insert, literal, or_, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from iam import log
 from iam.errors import Forbidden, NotFound, Problem
@@ -22,20 +22,30 @@ from iam.services.base import READ, Actor, World, transaction
 from iam.settings import Role
 
 _log = log.get(__name__)
-_PENDING = "audit events to log"
+_TO_STORE, _TO_LOG = "audit events to store", "audit events to log"
 _ADDED = insert(AuditEvent.__table__).inline()  # type: ignore[arg-type]
+
+
+@event.listens_for(Session, "before_commit")
+def _store_recorded(session: Session) -> None:
+    """In one statement, past the unit of work: every change waits for it, and what changes much tells much."""
+    if rows := session.info.pop(_TO_STORE, None):
+        session.connection().execute(_ADDED, rows)
 
 
 @event.listens_for(Session, "after_commit")
 def _log_committed(session: Session) -> None:
     """The log says what happened, so it waits for the commit."""
-    for facts in session.info.pop(_PENDING, ()):
+    for facts in session.info.pop(_TO_LOG, ()):
         _log.info("audit", **facts)
 
 
-@event.listens_for(Session, "after_rollback")
-def _forget(session: Session) -> None:
-    session.info.pop(_PENDING, None)
+@event.listens_for(Session, "after_transaction_end")
+def _forget(session: Session, transaction: SessionTransaction) -> None:
+    """What was not committed did not happen."""
+    if transaction.parent is None:
+        session.info.pop(_TO_STORE, None)
+        session.info.pop(_TO_LOG, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,7 @@ class Audit:
     def record(
         self, actor: Actor, what: Event, target: Target = NOTHING, *, result: str = "done", reason: str = "", **details: Any
     ) -> None:
-        """Add an event to the current transaction."""
+        """Add an event to the current transaction, which stores it when it commits."""
         unknown = details.keys() - what.fields
         if unknown:
             raise TypeError(f"the vocabulary has no field {sorted(unknown)} of {what}")
@@ -79,11 +89,13 @@ class Audit:
         self._store(text_of(facts))
         guard.note_event(db.session)
         said = {"actor": facts["actor_name"], "target": facts["target_name"], "cluster": facts["cluster"]}
-        db.session.info.setdefault(_PENDING, []).append({"action": what.value, "result": result, **said})
+        db.session.info.setdefault(_TO_LOG, []).append({"action": what.value, "result": result, **said})
 
     def _store(self, text: str) -> None:
-        """Past the unit of work, for every change waits for it."""
-        db.session.connection().execute(_ADDED, {"body": text, "mark": self._vault.mark(text.encode())})
+        session = db.session()
+        session.info.setdefault(_TO_STORE, []).append({"body": text, "mark": self._vault.mark(text.encode())})
+        if session.in_nested_transaction():  # what a savepoint undoes goes with it
+            _store_recorded(session)
 
     def failed(self, actor: Actor, what: Event, target: Target, problem: Problem, **details: Any) -> None:
         """Record, in a transaction of its own, that something was tried and did not work."""
