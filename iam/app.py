@@ -111,7 +111,10 @@ def sinks(settings: Audit, webhooks: WebhookSender) -> dict[str, LineSink]:
 def sink(settings: FileAnchor | WebhookAnchor | Forward, webhooks: WebhookSender, kind: str) -> LineSink:
     """The adapter for one of them."""
     if isinstance(settings, SyslogForward):
-        return SyslogSender(settings.host, settings.port, tls=settings.tls, ca_file=str(settings.ca_file or ""))
+        return SyslogSender(
+            settings.host, settings.port, tls=settings.tls, ca_file=str(settings.ca_file or ""), server_name=settings.server_name,
+            client_cert_file=str(settings.client_cert_file or ""), client_key_file=str(settings.client_key_file or ""),
+        )
     if isinstance(settings, FileAnchor | FileForward):
         return FileSink(settings.path)
     return WebhookSink(webhooks, settings.url, settings.secret.get_secret_value(), kind)

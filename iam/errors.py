@@ -33,6 +33,10 @@ class Problem(Exception):
     kind: ClassVar[str] = "problem"
     title: ClassVar[str] = "Something went wrong"
     status: ClassVar[int] = 500
+    is_refusal: ClassVar[bool] = False
+    """Whether somebody was turned away, which is always an event; wrong input and what is not there are none."""
+    is_recorded = False
+    """Whether the audit trail says so already."""
 
     def __init__(self, message: str, *, field: str | None = None, **params: object) -> None:
         self.message = message
@@ -63,14 +67,21 @@ class Forbidden(Problem):
     kind = "forbidden"
     title = "You may not do this"
     status = 403
+    is_refusal = True
 
 
 class NotFound(Problem):
-    """The thing named does not exist (or the actor may not know that it does)."""
+    """The thing named does not exist."""
 
     kind = "not-found"
     title = "Not found"
     status = 404
+
+
+class Hidden(NotFound):
+    """It does, and the actor may not know: to them the same as NotFound, to the audit trail a refusal."""
+
+    is_refusal = True
 
 
 class Conflict(Problem):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from flask import Blueprint, Response, stream_with_context
+from flask import Blueprint, Response
 
 from iam import services
-from iam.api.audit_shapes import EventOut, EventQuery, Events, EvidenceOut, ExportIn, KeyOut, OutletOut
-from iam.api.spec import actor, answers, load_actor, spec
-from iam.services.audit import Filter
+from iam.api.audit_shapes import EventOut, EventQuery, Events, EvidenceOut, ExportIn, KeyOut, OutletOut, RestIn
+from iam.api.spec import actor, answers, load_actor, spec, streamed
+from iam.services.audit import Filter, Target
+from iam.services.audit.exporting import Export
+from iam.zipped import compressed
 
 routes = Blueprint("api_audit", __name__)
 routes.before_request(load_actor)
@@ -41,26 +43,32 @@ def evidence() -> EvidenceOut:
     return EvidenceOut(
         **asdict(ours.chain.state(actor())),
         keys=[KeyOut(**{name: getattr(key, name) for name in fields}) for key in ours.signing_keys.public(actor())],
-        anchors=[
-            OutletOut(name=one.name, kind=one.kind, position=one.number, behind=0, error=one.error, delivered_at=one.at)
-            for one in ours.anchoring.standings(actor())
-        ],
-        forwarders=[
-            OutletOut(
-                name=one.name, kind=one.kind, position=one.position, behind=one.behind, error=one.error, delivered_at=one.delivered_at
-            )
-            for one in ours.forwarding.standings(actor())
-        ],
+        anchors=[OutletOut.model_validate(one) for one in ours.anchoring.standings(actor())],
+        forwarders=[OutletOut.model_validate(one) for one in ours.forwarding.standings(actor())],
     )
 
 
 @routes.post("/audit/exports")
 @spec.validate(resp=answers(), tags=["audit"])
 def export(json: ExportIn) -> Response:
-    """The events that were asked for, streamed; an export as JSON Lines proves itself, for others see the manifest."""
-    ours = services.current()
-    running = ours.exports.begin(actor(), json.format, Filter.asked(json.model_dump(exclude={"format"})))
-    answer = Response(stream_with_context(ours.exports.parts(running)), mimetype="application/octet-stream")
+    """The events that were asked for, streamed; an export as JSON Lines proves itself, for others see the manifest.
+
+    The header X-Export names it, for its manifest and, if it breaks off, for its rest.
+    """
+    asked = Filter.asked(json.model_dump(exclude={"format", "zipped"}))
+    return _streamed(services.current().exports.begin(actor(), json.format, asked), is_zipped=json.zipped)
+
+
+@routes.post("/audit/exports/<export_id>/rest")
+@spec.validate(resp=answers(), tags=["audit"])
+def rest(export_id: str, json: RestIn) -> Response:
+    """What is missing of an export that broke off."""
+    return _streamed(services.current().exports.rest(actor(), export_id, json.bytes, json.sha256))
+
+
+def _streamed(running: Export, *, is_zipped: bool = False) -> Response:
+    parts = services.current().exports.parts(running)
+    answer = streamed(compressed(parts) if is_zipped else parts, "application/gzip" if is_zipped else "application/octet-stream")
     answer.headers["X-Export"] = running.id
     return answer
 
@@ -69,4 +77,7 @@ def export(json: ExportIn) -> Response:
 @spec.validate(resp=answers(), tags=["audit"])
 def manifest(export_id: str) -> Response:
     """The signed manifest of an export that is complete."""
-    return Response(services.current().exports.manifest_of(actor(), export_id), mimetype="application/json")
+    ours = services.current()
+    line = ours.exports.manifest_of(actor(), export_id)
+    ours.audit.downloaded(actor(), Target("export", export_id))
+    return Response(line, mimetype="application/json")

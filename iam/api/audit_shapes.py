@@ -68,6 +68,16 @@ class ExportIn(Wanted):
     """Which events, and how."""
 
     format: Literal["jsonl", "csv", "cef", "ocsf"] = "jsonl"
+    zipped: bool = Field(False, description="Compressed (gzip).")
+
+
+class RestIn(BaseModel):
+    """How much of an export has arrived, not compressed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bytes: int = Field(gt=0)
+    sha256: str = Field(pattern="^[0-9a-fA-F]{64}$", description="Of these bytes, hex.")
 
 
 class KeyOut(BaseModel):
@@ -83,10 +93,13 @@ class KeyOut(BaseModel):
 class OutletOut(BaseModel):
     """An anchor or a forwarder."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     name: str
     kind: str
-    position: int
-    behind: int
+    position: int = Field(description="The last event that arrived, or the last block that was anchored.")
+    behind: int = Field(description="Events, or blocks, that have not arrived yet; below zero if somebody has cut the chain.")
+    is_late: bool = Field(description="Whether that lasts longer than lag_alarm_seconds.")
     error: str
     delivered_at: datetime | None
 
@@ -101,6 +114,7 @@ class EvidenceOut(BaseModel):
     waiting: int
     is_late: bool
     put_aside: int
+    is_broken: bool
     keys: list[KeyOut]
     anchors: list[OutletOut]
     forwarders: list[OutletOut]

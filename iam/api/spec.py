@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
-from flask import g, request
+from flask import Response, after_this_request, g, request, stream_with_context
 from pydantic import BaseModel, ValidationError
-from spectree import Response, SpecTree
+from spectree import Response as Answers
+from spectree import SpecTree
 from spectree.models import SecureType, SecurityScheme, SecuritySchemeData
 
 from iam import __version__, services
 from iam.errors import Invalid, Unauthenticated
-from iam.services.audit import Event, Target
+from iam.services.audit import Target
 from iam.services.base import Actor
 from iam.services.policies import MAX_POLICY_BYTES
 
@@ -67,22 +69,34 @@ def document() -> dict[str, Any]:
 _WRONG = {f"HTTP_{status}": ProblemDetails for status in (400, 401, 403, 404, 409, 413, 422, 429, 503)}
 
 
-def answers(**good: Any) -> Response:
+def answers(**good: Any) -> Answers:
     """The good answers of a route, beside the problems that every route can answer."""
-    return Response(**good, **_WRONG)
+    return Answers(**good, **_WRONG)
+
+
+def streamed(parts: Iterator[bytes], mimetype: str) -> Response:
+    """An answer of any length. The library reads the whole of an answer that passes through it, so its content comes behind it."""
+
+    @after_this_request
+    def fill(answer: Response) -> Response:
+        answer.response = stream_with_context(parts)
+        answer.headers.pop("Content-Length", None)
+        return answer
+
+    return Response(mimetype=mimetype)
 
 
 def load_actor() -> None:
     """Before every API request: the actor behind ``Authorization: Bearer``. Raises Unauthenticated."""
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    visitor = Actor(name="visitor", door="api", address=request.remote_addr or "", request_id=g.request_id)
+    visitor = Actor(name="visitor", door="api", address=request.remote_addr or "", request_id=g.request_id, path=request.path[:255])
     ours = services.current()
     found = ours.tokens.actor_of(key.strip(), visitor) if scheme.lower() == "bearer" and key.strip() else None
     if found is None:
         problem = Unauthenticated("Send a token of yours as Authorization: Bearer ...; make one on the account page.")
         if key:
             ours.logins.refuse_flood(visitor, Target("api", request.path))
-            ours.audit.failed(visitor, Event.ACCESS_DENIED, Target("api", request.path), problem)
+        ours.logins.turn_away(visitor, problem)
         raise problem
     g.actor = found
     if request.blueprint == POLICIES and found.has("administrator", "auditor"):

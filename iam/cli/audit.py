@@ -10,6 +10,7 @@ import click
 from iam.cli.audit_export import export
 from iam.cli.audit_verify import verify
 from iam.cli.session import Row, State, pass_state
+from iam.errors import Invalid
 from iam.models import AuditEvent
 from iam.services.audit import Event, Filter
 from iam.services.audit.vocabulary import described
@@ -57,7 +58,10 @@ def key(state: State, out: Path | None) -> None:
         known = ours.signing_keys.public(actor)
         rows = [{"key": one.fingerprint, "since": one.created_at, "introduced_by": one.introduced_by} for one in known]
     if out:
-        out.write_text(pem, "utf-8")
+        try:
+            out.write_text(pem, "utf-8")
+        except OSError as error:
+            raise Invalid("%(path)s: %(why)s.", field="--out", path=str(out), why=error.strerror or str(error)) from None
         state.say(f"{len(rows)} public keys in {out}.", keys=rows, file=str(out))
     elif state.as_json:
         state.show(rows)
@@ -81,10 +85,8 @@ def status(state: State) -> None:
     with state.services() as (ours, actor):
         head, waiting = ours.sealer.head(), ours.sealer.waiting()
         rows: list[Row] = [_row("chain", "", head.sealed_at if head else None, head.last if head else 0, waiting)]
-        rows += [_row(f"anchor ({one.kind})", one.name, one.at, one.number, None, one.error) for one in ours.anchoring.standings(actor)]
-        for forward in ours.forwarding.standings(actor):
-            what = f"forward ({forward.kind})"
-            rows.append(_row(what, forward.name, forward.delivered_at, forward.position, forward.behind, forward.error))
+        for what, outlets in (("anchor", ours.anchoring.standings(actor)), ("forward", ours.forwarding.standings(actor))):
+            rows += [_row(f"{what} ({one.kind})", one.name, one.delivered_at, one.position, one.behind, one.error) for one in outlets]
     state.show(rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -40,15 +41,15 @@ def export(state: State, /, kind: str, out: Path, resume: bool, **asked: str) ->
     Kinds other than jsonl get their manifest beside them, in FILE.manifest.json.
     """
     wanted = Filter.asked(asked)
-    if out.exists() and not resume:
+    if _is_there(out) and not resume:
         raise Conflict("%(path)s is there already; choose another name, or --resume.", field="--out", path=str(out))
     with state.services() as (ours, actor):
         running = _resumed(ours, actor, out, wanted) if resume else ours.exports.begin(actor, kind, wanted)
         try:
             _write(ours, running, out, quiet=state.as_json)
         except OSError as error:
-            can_resume = kind == "jsonl" and not wanted.is_narrow and out.suffix != ".gz"
-            next_step = "--resume goes on from the last whole block." if can_resume else "Remove the file and begin again."
+            can_resume = kind == "jsonl" and not wanted.is_narrow and out.suffix != ".gz" and out.is_file()
+            next_step = "--resume goes on from the last whole block." if can_resume else "Mend that, remove what is there, and begin again."
             words = "%(path)s: %(why)s. %(next)s"
             raise Unavailable(words, path=str(out), why=error.strerror or str(error), next=next_step) from None
     state.say(
@@ -57,10 +58,18 @@ def export(state: State, /, kind: str, out: Path, resume: bool, **asked: str) ->
     )
 
 
+def _is_there(out: Path) -> bool:
+    try:
+        return out.exists()
+    except OSError as error:
+        raise Invalid("%(path)s: %(why)s.", field="--out", path=str(out), why=error.strerror or str(error)) from None
+
+
 def _write(ours: Services, running: Export, out: Path, *, quiet: bool) -> None:
-    with _target(out, is_continued=running.is_continued) as target, progress(quiet=quiet) as bar:
+    parts = ours.exports.parts(running, beside=Path(f"{out}.manifest.json").write_bytes)
+    with closing(parts), _target(out, is_continued=running.is_continued) as target, progress(quiet=quiet) as bar:
         task = bar.add_task("events", total=ours.exports.estimate(running))
-        for part in ours.exports.parts(running, beside=Path(f"{out}.manifest.json").write_bytes):
+        for part in parts:
             target.write(part)
             target.flush()  # a full disk shows here, before an event says that all is done
             bar.update(task, completed=running.events)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
+import pwd
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ class State:
     def services(self) -> Iterator[tuple[Services, Actor]]:
         """The use cases, and the operator who calls them."""
         with self.app().app_context():
-            yield services.current(), operator(getpass.getuser())
+            yield services.current(), operator(_whoever(), click.get_current_context().command_path)
 
     def show(self, rows: Sequence[Row], *, empty: str = "Nothing.") -> None:
         """A table for people, a list for programs."""
@@ -88,6 +89,16 @@ def read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8")  # no universal newlines: to the API server a lone CR ends no line
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid("%(path)s cannot be read: %(why)s", field=str(path), path=str(path), why=str(error)) from None
+
+
+def _whoever() -> str:
+    """Who the system says that we are, which no variable of the environment changes; behind sudo, also who became that."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user that has no name, as in a container
+        name = str(os.getuid())
+    became = os.environ.get("SUDO_USER", "") if os.getuid() == 0 else ""
+    return f"{name} ({became})" if became and became != name else name
 
 
 def _plain(value: object) -> object:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import cast, get_type_hints
 
 from flask import current_app
 
+from iam.services import refusals
 from iam.services.access import Access
 from iam.services.accounts import Accounts
 from iam.services.audit import Audit
@@ -136,6 +137,10 @@ class Services:
             clockwork=Clockwork(world, standings, roles, progress, grants, emergencies),
             notices=notices, outbox=outbox, webhooks=Webhooks(world, audit),
         )
+
+
+for _service in get_type_hints(Services).values():
+    refusals.watch(_service)
 
 
 def attach(app: object, services: Services) -> None:

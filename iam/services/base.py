@@ -41,6 +41,8 @@ class Actor:
     """What the credential in hand allows; a browser session allows everything the roles do."""
     address: str = ""
     request_id: str = ""
+    path: str = ""
+    """What was called: the path of a page or of the API, a command."""
     session_id: str = ""
 
     def has(self, *roles: Role) -> bool:
@@ -48,9 +50,10 @@ class Actor:
         return bool(self.roles.intersection(roles))
 
 
-def operator(name: str) -> Actor:
+def operator(name: str, command: str = "") -> Actor:
     """Whoever runs the command line beside the database: an administrator by virtue of being there."""
-    return Actor(name=f"operator:{name}", door="cli", roles=frozenset({"administrator", "auditor"}), scopes=frozenset(SCOPES))
+    roles: frozenset[Role] = frozenset({"administrator", "auditor"})
+    return Actor(name=f"operator:{name}", door="cli", roles=roles, scopes=frozenset(SCOPES), path=command)
 
 
 WORKER = Actor(name="kube-iam", door="worker", roles=frozenset({"administrator"}), scopes=frozenset(SCOPES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, cast
@@ -98,7 +99,7 @@ class Clusters:
                 db.session.flush()
             except IntegrityError:
                 raise Conflict("There is a cluster called %(name)s already.", name=name, field="name") from None
-            self._audit.record(actor, Event.CLUSTER_REGISTERED, _target(cluster), server=cluster.server, signer=cluster.signer)
+            self._audit.record(actor, Event.CLUSTER_REGISTERED, _target(cluster), signer=cluster.signer, **_told_of(cluster))
         self.probe(actor, name)
         return cluster
 
@@ -110,7 +111,10 @@ class Clusters:
             cluster = self.named(name)
             cluster.title = title.strip()[:120]
             cluster.default_lifetime_seconds, cluster.max_lifetime_seconds = default_lifetime_seconds, max_lifetime_seconds
-            self._audit.record(actor, Event.CLUSTER_CHANGED, _target(cluster), max_lifetime_seconds=max_lifetime_seconds)
+            self._audit.record(
+                actor, Event.CLUSTER_CHANGED, _target(cluster), title=cluster.title, default_lifetime_seconds=default_lifetime_seconds,
+                max_lifetime_seconds=max_lifetime_seconds,
+            )
         return cluster
 
     def renew(self, actor: Actor, command: Registration) -> Cluster:
@@ -122,7 +126,7 @@ class Clusters:
             cluster.access, cluster.server, cluster.ca_pem = command.access, access.server, access.ca_pem
             cluster.credential = self._world.vault.seal(asdict(access)) if command.access == CREDENTIAL else None
             want_cluster(cluster.id, self._world.now())
-            self._audit.record(actor, Event.CLUSTER_CHANGED, _target(cluster), server=cluster.server)
+            self._audit.record(actor, Event.CLUSTER_CHANGED, _target(cluster), **_told_of(cluster))
         return self.probe(actor, command.name)
 
     def remove(self, actor: Actor, name: str, *, leave_bindings: bool = False) -> None:
@@ -131,7 +135,7 @@ class Clusters:
         ``leave_bindings`` is for a cluster that exists no more. The record of issued certificates is kept.
         """
         self._audit.require(actor, "administrator", scope=WRITE, target=Target("cluster", name))
-        with transaction():
+        with self._audit.telling(actor, lambda: Target("cluster", name, name)), transaction():
             cluster = self.named(name)
             mapped = db.session.scalar(select(Mapping.id).where(Mapping.cluster_id == cluster.id).limit(1))
             if mapped:
@@ -287,3 +291,9 @@ def _check_lifetimes(default: int, longest: int) -> None:
 
 def _target(cluster: Cluster) -> Target:
     return Target("cluster", cluster.name, cluster.name)
+
+
+def _told_of(cluster: Cluster) -> dict[str, str]:
+    """Where a cluster is and whom we trust to be it; the CA as its SHA-256 (of the PEM, hex)."""
+    ca = hashlib.sha256(cluster.ca_pem.encode()).hexdigest() if cluster.ca_pem else ""
+    return {"server": cluster.server, "access": cluster.access, "ca_sha256": ca}

@@ -211,8 +211,9 @@ class Credentials:
             )
         )
         self._audit.record(
-            actor, Event.CREDENTIAL_ISSUED, Target("cluster", order.cluster, order.cluster), person=order.request.username,
-            fingerprint=certificate.fingerprint, expires=certificate.not_after.isoformat(), key=origin, request=request_name,
+            actor, Event.CREDENTIAL_ISSUED, Target("cluster", order.cluster, order.cluster, order.request.username),
+            person=order.request.username, fingerprint=certificate.fingerprint, expires=certificate.not_after.isoformat(), key=origin,
+            request=request_name,
         )
 
     def _still_allowed(self, actor: Actor, person_id: str) -> None:

@@ -35,7 +35,7 @@ SILENT: Mapping[str, frozenset[str]] = {
     "groups": frozenset({ALL}),  # names; who is in them and what they map to are events
     "sessions": frozenset({"last_used_at", GONE}),  # dropped long after their end
     "api_tokens": frozenset({"last_used_at", GONE}),
-    "people": frozenset({"synced_at", "last_login_at", "language", "email", "display_name", "manager", "entry"}),
+    "people": frozenset({"synced_at", "last_login_at", "language", "display_name"}),
     "access_requests": frozenset({"version", "chased_at", "urgent_at", "stage"}),
     "grants": frozenset({"warned_at", "warn_at"}),
     "catalogue_entries": frozenset({"risks", "missing_in"}),  # seen again on the clusters

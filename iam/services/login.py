@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from iam import log
 from iam.directory.base import Identity, LoginRefused, PasswordDirectory, RedirectDirectory, Redirection
-from iam.errors import Conflict, Invalid, NotFound, Problem, Unauthenticated, Unavailable
+from iam.errors import Conflict, Hidden, Invalid, NotFound, Problem, Unauthenticated, Unavailable
 from iam.kube import names
 from iam.models import Person, Session, db
 from iam.services.audit import Audit, Event, Target
@@ -51,7 +51,7 @@ class Logins:
             raise NotFound("There is no directory %(name)s to log in to with a password.", name=directory_name)
         account = f"{directory_name}:{_shown(username)}"
         visitor = replace(visitor, name=account)
-        target = Target("directory", directory_name)
+        target = Target("directory", directory_name, person=f"{self._prefix(directory_name)}{_shown(username)}")
         self._count_attempt(visitor, target, account)
         try:
             identity = directory.authenticate(username, password)
@@ -99,6 +99,7 @@ class Logins:
             select(Session, Person).join(Person, Session.person_id == Person.id).where(Session.key_hash == key_hash(key))
         ).one_or_none()
         if row is None:
+            self.turn_away(visitor, Unauthenticated("There is no such session."))
             return None
         session, person = row
         idle_since = now - timedelta(minutes=self._world.settings.sessions.idle_minutes)
@@ -132,9 +133,11 @@ class Logins:
         """End one of one's own sessions. Raises NotFound."""
         self._audit.require(actor, scope=WRITE)
         with transaction():
-            session = db.session.scalar(select(Session).filter_by(id=session_id, person_id=actor.person_id))
+            session = db.session.get(Session, session_id)
             if session is None:
                 raise NotFound("There is no such session of yours.")
+            if session.person_id != actor.person_id:
+                raise Hidden("There is no such session of yours.")
             session.ended_at = session.ended_at or self._world.now()
             self._audit.record(actor, Event.SESSION_ENDED, Target("session", session_id))
 
@@ -185,12 +188,11 @@ class Logins:
         directory = self._world.directories.get(person.directory) if person else None
         if person is None or not isinstance(directory, PasswordDirectory):
             raise Conflict("This asks for a password, and your directory has none: use an account of the local or the LDAP directory.")
-        known = next(one for one in self._world.settings.directories if one.name == person.directory)
         account = f"confirm:{person.id}"  # a counter of its own: strangers who guess at the login page lock nobody out here
         target, subject, address = Target("directory", person.directory), person.subject, actor.address
         self._count_attempt(actor, target, account)
         try:
-            identity = directory.authenticate(person.username.removeprefix(known.username_prefix), password)
+            identity = directory.authenticate(person.username.removeprefix(self._prefix(person.directory)), password)
         except LoginRefused as refused:
             raise self._refused(actor, target, refused.reason, shown=_WRONG_PASSWORD) from None
         except Unavailable:  # which is nobody's guess
@@ -206,6 +208,11 @@ class Logins:
         """For doors that turn away what is no login: so many from one address, then no more is even recorded."""
         self._count_attempt(visitor, target)
 
+    def turn_away(self, visitor: Actor, problem: Problem) -> None:
+        """Record a visitor who shows nothing that counts, until it is a flood; nobody else from their address suffers for it."""
+        if not self._throttle.is_flood(visitor.address):
+            self._audit.turned_away(visitor, problem)
+
     def _count_attempt(self, visitor: Actor, target: Target, account: str = "") -> None:
         """Raises Throttled; the first refusal of a window is an event, the flood behind it is not."""
         try:
@@ -218,9 +225,12 @@ class Logins:
     def _refused(self, visitor: Actor, target: Target, reason: str, shown: Problem | None = None) -> Problem:
         _log.info("login refused", directory=target.name, account=visitor.name, reason=reason)
         self._audit.failed(visitor, Event.LOGIN, target, Unauthenticated("%(reason)s", reason=reason))
-        if shown is not None:
-            return shown
-        return Unauthenticated("The login did not work. Check the name and the password, or ask your administrator.")
+        told = shown or Unauthenticated("The login did not work. Check the name and the password, or ask your administrator.")
+        told.is_recorded = True
+        return told
+
+    def _prefix(self, directory_name: str) -> str:
+        return next((one.username_prefix for one in self._world.settings.directories if one.name == directory_name), "")
 
     def _redirect_directory(self, name: str) -> RedirectDirectory:
         directory = self._world.directories.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import selectinload
@@ -62,7 +63,7 @@ class People:
             self._audit.record(actor, Event.PERSON_CHANGED, _target(person), username=[person.username, identity.username])
             person.username = identity.username
             want_clusters_of_person(person, now)
-        person.display_name, person.email, person.manager, person.entry = profile(identity)
+        self._set_profile(actor, person, identity, is_new=person.created_at == now)
         lapsed = lapse_at(self._world, person)
         person.synced_at = now
         if person.disabled_reason == BY_DIRECTORY:
@@ -80,17 +81,17 @@ class People:
 
     def disable(self, actor: Actor, person_id: str) -> Person:
         """Shut a person out: sessions and tokens end now, bindings with the next reconcile."""
-        self._audit.require(actor, "administrator", scope=WRITE, target=Target("person", person_id))
-        if actor.person_id == person_id:
-            raise Conflict("You cannot shut yourself out; ask another administrator.")
-        with transaction():
+        self._audit.require(actor, "administrator", scope=WRITE, target=_named(person_id))
+        with self._audit.telling(actor, lambda: _named(person_id)), transaction():
+            if actor.person_id == person_id:
+                raise Conflict("You cannot shut yourself out; ask another administrator.")
             person = self._get(person_id)
             self._disable(actor, person, BY_ADMINISTRATOR, "by an administrator")
         return person
 
     def enable(self, actor: Actor, person_id: str) -> Person:
         """Let a person in again."""
-        self._audit.require(actor, "administrator", scope=WRITE, target=Target("person", person_id))
+        self._audit.require(actor, "administrator", scope=WRITE, target=_named(person_id))
         with transaction():
             person = self._get(person_id)
             person.disabled_at, person.disabled_reason = None, ""
@@ -102,7 +103,7 @@ class People:
         """Oneself, or anybody for administrators, approvers and auditors. Raises NotFound."""
         oneself = actor.person_id == person_id
         looking: tuple[Role, ...] = () if oneself else ("administrator", "approver", "auditor")
-        self._audit.require(actor, *looking, scope=READ, target=Target("person", person_id))
+        self._audit.require(actor, *looking, scope=READ, target=_named(person_id))
         return self._get(person_id)
 
     def speaks(self, person_id: str, language: str) -> None:
@@ -197,6 +198,16 @@ class People:
         self._audit.record(actor, Event.PERSON_DISABLED, _target(person), reason=words)
         want_clusters_of_person(person, now)
 
+    def _set_profile(self, actor: Actor, person: Person, identity: Identity, *, is_new: bool) -> None:
+        """Who leads whom, and who is one human with several accounts, follows from these."""
+        new = dict(zip(("display_name", "email", "manager", "entry"), profile(identity), strict=True))
+        old = {name: getattr(person, name) for name in new}
+        told: dict[str, Any] = {name: [old[name], new[name]] for name in ("email", "manager", "entry") if old[name] != new[name]}
+        for name, value in new.items():
+            setattr(person, name, value)
+        if told and not is_new:
+            self._audit.record(actor, Event.PERSON_CHANGED, _target(person), **told)
+
     def _set_groups(self, actor: Actor, person: Person, wanted: frozenset[str]) -> None:
         have = {group.name: group for group in person.groups}
         joined, left = wanted - have.keys(), have.keys() - wanted
@@ -233,3 +244,8 @@ def groups_named(directory: str, wanted: frozenset[str] | set[str]) -> list[Grou
 
 def _target(person: Person) -> Target:
     return Target("person", person.username)
+
+
+def _named(person_id: str) -> Target:
+    person = db.session.get(Person, person_id)
+    return _target(person) if person else Target("person", person_id)

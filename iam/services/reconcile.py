@@ -5,8 +5,8 @@ Nothing waits in memory: what is due is in the database, so a crash at any line 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sqlalchemy import or_, select
@@ -26,6 +26,8 @@ from iam.services.requests.grants import Grants
 
 _log = log.get(__name__)
 MAX_PAUSE_SECONDS = 300
+Bindings = dict[tuple[str, str], Binding]
+"""By namespace and name."""
 LISTED = 50
 """Bindings named in one audit event; the rest are counted."""
 
@@ -36,6 +38,21 @@ class Outcome:
 
     cluster: str
     plan: Plan
+    error: str = ""
+
+
+@dataclass
+class _Run:
+    """One run, on its way."""
+
+    aim: int
+    """The wish that it fulfils."""
+    found: Bindings = field(default_factory=dict)
+    desired: Bindings = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    """Grants that had ended before."""
+    todo: Plan = field(default_factory=Plan)
+    applied: Applied = field(default_factory=lambda: Applied(0))
     error: str = ""
 
 
@@ -71,7 +88,7 @@ class Reconciler:
         query = select(ReconcileState).join(Cluster).options(joinedload(ReconcileState.cluster)).order_by(Cluster.name)
         return db.session.scalars(query).all()
 
-    def desired(self, cluster_name: str) -> dict[tuple[str, str], Binding]:
+    def desired(self, cluster_name: str) -> Bindings:
         """The bindings that should be on a cluster now."""
         return compile_bindings(self._holdings.entitlements(self._state(cluster_name).cluster_id))
 
@@ -92,55 +109,55 @@ class Reconciler:
     def _run(self, actor: Actor, cluster_name: str) -> Outcome:
         """What is found is read before what is desired: a change in between is then applied, not undone."""
         state = self._state(cluster_name)
-        aim, todo, applied, error = state.wanted, Plan(), Applied(0), ""
-        desired: dict[tuple[str, str], Binding] = {}
-        ended: set[str] = set()
+        run = _Run(state.wanted)
         try:
             store = self._clusters.connection(state.cluster).bindings
             db.session.commit()  # no transaction stays open while the cluster answers
-            found = dict(store.owned())
+            run.found = dict(store.owned())
             while self._grants.expire(actor, state.cluster_id):
                 pass  # what is over by the clock is over for good, before anything is built on it
-            ended = self._grants.ended_unseen(state.cluster_id)
-            desired = self.desired(cluster_name)
+            run.ended = self._grants.ended_unseen(state.cluster_id)
+            run.desired = self.desired(cluster_name)
             db.session.commit()
-            todo = plan(desired, found)
-            applied = Applied(0) if todo.is_empty else store.apply(todo)
-            error = "; ".join(applied.errors[:3])
+            run.todo = plan(run.desired, run.found)
+            run.applied = Applied(0) if run.todo.is_empty else store.apply(run.todo)
+            run.error = "; ".join(run.applied.errors[:3])
         except Problem as problem:
-            error = str(problem)
+            run.error = str(problem)
         except Exception as bug:  # noqa: BLE001  # must show and wait, not spin unseen
             _log.exception("reconcile failed", cluster=cluster_name, error=type(bug).__name__)
-            error = f"The reconcile failed by our own mistake ({type(bug).__name__}); see the log."
+            run.error = f"The reconcile failed by our own mistake ({type(bug).__name__}); see the log."
             db.session.rollback()
-        if not error:
-            self._grants.seen(actor, state.cluster_id, _grants_in(desired), ended)
+        if not run.error:
+            self._grants.seen(actor, state.cluster_id, _grants_in(run.desired), run.ended)
         with transaction():
-            state = self._state(cluster_name)
-            self._note(actor, state, aim, todo, applied, len(desired), error)
-        return Outcome(cluster_name, todo, error)
+            self._note(actor, self._state(cluster_name), run)
+        return Outcome(cluster_name, run.todo, run.error)
 
-    def _note(self, actor: Actor, state: ReconcileState, aim: int, todo: Plan, applied: Applied, bindings: int, error: str) -> None:
-        now = self._world.now()
+    def _note(self, actor: Actor, state: ReconcileState, run: _Run) -> None:
+        now, error, todo = self._world.now(), run.error, run.todo
         target = Target("cluster", state.cluster.name, state.cluster.name)
         state.attempted_at = now
-        if applied.changed:
+        if run.applied.changed:
             self._audit.record(
-                actor, Event.CLUSTER_RECONCILED, target, result="failed" if error else "done", reason=error, changed=applied.changed,
+                actor, Event.CLUSTER_RECONCILED, target, result="failed" if error else "done", reason=error, changed=run.applied.changed,
                 removed=_listed(todo.remove), replaced=_listed(todo.replace), created=_listed(todo.create),
+                grants=sorted(_grants_in(run.found) ^ _grants_in(run.desired)),
             )
         if error:
             if not state.failures:
                 self._audit.record(actor, Event.CLUSTER_AWAY, target, result="failed", reason=error)
             state.failures += 1
             state.error = error[:500]
-            state.next_attempt_at = None if state.wanted > aim else now + self._pause(state.failures)
+            state.next_attempt_at = None if state.wanted > run.aim else now + self._pause(state.failures)
             _log.warning("reconcile failed", cluster=target.name, failures=state.failures, error=error)
         else:
+            if state.failures:
+                self._audit.record(actor, Event.CLUSTER_BACK, target)
             state.failures, state.error, state.next_attempt_at = 0, "", None
             state.succeeded_at = now
-            state.done = max(state.done, aim)
-            state.bindings = bindings
+            state.done = max(state.done, run.aim)
+            state.bindings = len(run.desired)
 
     def _pause(self, failures: int) -> timedelta:
         seconds = self._world.settings.reconcile.retry_seconds * 2 ** min(failures - 1, 10)
@@ -156,9 +173,9 @@ class Reconciler:
         return state
 
 
-def _grants_in(desired: Mapping[tuple[str, str], Binding]) -> set[str]:
+def _grants_in(bindings: Bindings) -> set[str]:
     """The ids of the grants that these bindings carry."""
-    return {word.removeprefix("grant:") for binding in desired.values() for word in binding.because if word.startswith("grant:")}
+    return {word.removeprefix("grant:") for binding in bindings.values() for word in binding.because if word.startswith("grant:")}
 
 
 def summary(outcome: Outcome) -> dict[str, object]:

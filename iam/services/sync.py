@@ -84,9 +84,13 @@ class Sync:
             return self._stopped(actor, name, f"The sync failed by our own mistake ({type(error).__name__}); see the log.")
         people = [person for person in self._load(name) if person.subject in found and person.synced_at <= asked_at]
         lost = [person for person in people if not person.is_disabled and _is_lost(person, found)]
-        if self._is_too_many(len(lost), sum(not person.is_disabled for person in people)) and not accept_removals:
+        is_too_many = self._is_too_many(len(lost), sum(not person.is_disabled for person in people))
+        if is_too_many and not accept_removals:
             words = f"{len(lost)} of {len(people)} people would lose everything; look into it, then"
             return self._stopped(actor, name, f"{words} `iam sync --accept-removals {name}`")
+        if is_too_many:
+            with transaction():
+                self._audit.record(actor, Event.SYNC_ACCEPTED, Target("directory", name), lost=len(lost), of=len(people))
         return self._carry_out(actor, name, people, found)
 
     def _carry_out(self, actor: Actor, name: str, people: Sequence[Person], found: Mapping[str, Identity | None]) -> Synced:

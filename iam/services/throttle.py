@@ -47,6 +47,11 @@ class Throttle:
             is_news = min(excess for _, excess in over) == 1
             raise Throttled("Too many failed logins. Try again in %(retry_after)d s.", retry_after=seconds, is_news=is_news)
 
+    def is_flood(self, address: str) -> bool:
+        """Count somebody who is turned away at the door; whether so many have been from there that no more need to be recorded."""
+        counted = once_more(partial(self._count, [self._hash("strangers", address)]))
+        return any(count > self._limits.per_address for _key, count, _ends in counted)
+
     def give_back(self, account: str, address: str) -> None:
         """The attempt was no failure; inside the caller's transaction."""
         keys = [key for key, _limit in self._counters(account, address)]

@@ -10,7 +10,7 @@ from datetime import timedelta
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from iam.errors import Conflict, Invalid, NotFound
+from iam.errors import Conflict, Hidden, Invalid, NotFound
 from iam.models import ApiToken, Person, db
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, SCOPES, WRITE, Actor, World, key_hash, transaction
@@ -73,9 +73,11 @@ class Tokens:
         """End one of one's own tokens. Raises NotFound."""
         self._audit.require(actor, scope=WRITE)
         with transaction():
-            token = db.session.scalar(select(ApiToken).filter_by(id=token_id, person_id=actor.person_id))
+            token = db.session.get(ApiToken, token_id)
             if token is None:
                 raise NotFound("There is no such token of yours.")
+            if token.person_id != actor.person_id:
+                raise Hidden("There is no such token of yours.")
             self._audit.record(actor, Event.TOKEN_REVOKED, Target("token", token.name))
             db.session.delete(token)
 

@@ -48,6 +48,9 @@ class SyslogForward(_Part):
     port: int = Field(6514, ge=1, le=65535)
     tls: bool = True
     ca_file: Path | None = Field(None, description="Certificates (PEM) to trust instead of the system's.")
+    server_name: str = Field("", description="What the server's certificate has to be for, if not for the host.")
+    client_cert_file: Path | None = Field(None, description="A certificate (PEM) to show to a server that asks for one; its key too.")
+    client_key_file: Path | None = Field(None, description="Its key (PEM), if that is in a file of its own.")
     format: Literal["json", "cef"] = "json"
 
 

@@ -30,7 +30,7 @@ from iam.web import (
 )
 from iam.web.language import chosen_locale
 from iam.web.pages import about_page, address_of, ago, exact, harden, request_tabs
-from iam.web.visitors import load_actor, name_request, refuse_nul, take_large_policies
+from iam.web.visitors import forget_stale_session, load_actor, name_request, refuse_nul, take_large_policies
 
 BLUEPRINTS = (
     login.pages, home.pages, requests.pages, inbox.pages, emergency.pages, catalogue.pages, notifications.pages, clusters.pages,
@@ -55,6 +55,7 @@ def attach(app: Flask) -> None:
     app.before_request(refuse_nul)
     app.context_processor(about_page)
     app.after_request(harden)
+    app.after_request(forget_stale_session)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     app.register_blueprint(metrics.probes)

@@ -10,6 +10,7 @@ from iam.services.audit import PAGE, Event, Filter
 from iam.services.audit.exporting import KINDS
 from iam.services.audit.filters import TEXTS
 from iam.web.audit_words import FAMILIES, by_day, sentence
+from iam.web.downloads import attachment
 from iam.web.language import translated
 from iam.web.visitors import actor, login_required
 from iam.zipped import compressed
@@ -25,7 +26,7 @@ def index() -> tuple[str, int]:
     """Newest first, filtered, older ones by a link."""
     ours, fields, error, status = services.current(), _fields(), "", 200
     try:
-        events = ours.audit.list(actor(), Filter.asked(fields | {"before": request.args.get("before", type=int)}))
+        events = ours.audit.list(actor(), Filter.asked(fields | {"before": request.args.get("before")}))
     except Problem as problem:
         events, error, status = [], translated(problem), problem.status
     older = events[-1].id if len(events) == PAGE else None
@@ -65,7 +66,7 @@ def evidence() -> str:
         "audit/evidence.html", state=ours.chain.state(actor()), glance=ours.verifier.glance(actor()),
         keys=ours.signing_keys.public(actor()),
         anchors=ours.anchoring.standings(actor()), forwarders=ours.forwarding.standings(actor()), exported=ours.chain.exported(actor()),
-        kinds=KINDS, fields=_fields(), settings=ours.world.settings.audit,
+        kinds=KINDS, fields=_fields(), actions=[one.value for one in Event], families=FAMILIES, settings=ours.world.settings.audit,
     )
 
 
@@ -88,16 +89,14 @@ def export() -> Response:
 def manifest(export_id: str) -> Response:
     """The signed manifest of an export, to be kept beside a file that cannot hold it."""
     line = services.current().exports.manifest_of(actor(), export_id)
-    name = f"kube-iam-audit-{export_id}.manifest.json"
-    return Response(line, mimetype="application/json", headers={"Content-Disposition": f"attachment; filename={name}"})
+    return attachment(line, f"kube-iam-audit-{export_id}.manifest.json", "application/json")
 
 
 @pages.get("/key.pem")
 @login_required
 def key() -> Response:
     """The public keys."""
-    pem = services.current().signing_keys.pem(actor())
-    return Response(pem, mimetype="application/x-pem-file", headers={"Content-Disposition": "attachment; filename=kube-iam-audit.pem"})
+    return attachment(services.current().signing_keys.pem(actor()), "kube-iam-audit.pem", "application/x-pem-file")
 
 
 def number(row: str) -> int:

@@ -12,6 +12,7 @@ from flask_babel import gettext as _
 
 from iam.models import AuditEvent
 from iam.services.audit import Event
+from iam.services.audit.vocabulary import ALARMS
 
 FAMILIES = sorted({one.value.partition(".")[0] + "." for one in Event if "." in one.value})
 """What the events of one kind begin with."""
@@ -29,6 +30,8 @@ def sentence(event: AuditEvent) -> str:
     values |= {"actor": event.actor_name, "target": event.target_name or "–", "cluster": event.cluster or "–"}
     values["person"] = event.person or event.actor_name
     said = str(_(known.sentence)) % values
+    if known in ALARMS:
+        return said
     if event.result == "refused":
         said = str(_("Refused: %(what)s", what=said))
     return str(_("Failed: %(what)s", what=said)) if event.result == "failed" else said

@@ -13,6 +13,7 @@ from wtforms import IntegerField, StringField, TextAreaField
 from iam import services
 from iam.errors import Conflict, Problem
 from iam.services.clusters import CREDENTIAL, CSR, Registration
+from iam.web.downloads import attachment
 from iam.web.language import translated
 from iam.web.visitors import actor, login_required
 
@@ -123,8 +124,7 @@ def bindings(name: str) -> str | tuple[str, int]:
 @login_required
 def manifest(name: str) -> Response:
     """What an administrator of that cluster applies, to give us the least rights."""
-    text = services.current().clusters.manifest(actor(), name)
-    return Response(text, mimetype="text/plain; charset=utf-8")
+    return attachment(services.current().clusters.manifest(actor(), name), f"kube-iam-on-{name}.yaml", "application/yaml")
 
 
 @pages.post("/<name>/probe")

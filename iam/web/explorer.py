@@ -22,6 +22,7 @@ from iam.services.explorer import LOOKING, Place
 from iam.services.tables import csv_text
 from iam.services.views import Standpoint, View
 from iam.web import graph
+from iam.web.downloads import attachment
 from iam.web.language import translated
 from iam.web.visitors import actor, login_required
 
@@ -224,8 +225,8 @@ def _carried(cluster: str) -> dict[str, str]:
 
 def _download(found: Sequence[rows.Row], wanted: str) -> Response:
     if wanted == "json":
-        return Response(json.dumps(list(found), ensure_ascii=False), mimetype="application/json")
+        return attachment(json.dumps(list(found), ensure_ascii=False), "access.json", "application/json")
     if wanted != "csv":
         raise Invalid("The format is csv or json.", field="format")
-    return Response(csv_text(found), mimetype="text/csv", headers={"Content-Disposition": "attachment; filename=access.csv"})
+    return attachment(csv_text(found), "access.csv", "text/csv")
 

@@ -7,9 +7,10 @@ from flask_babel import gettext as _
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
 
-from iam import log
-from iam.errors import Problem, TooMany
+from iam import log, services
+from iam.errors import Forbidden, Problem, TooMany
 from iam.web.language import translated
+from iam.web.visitors import visitor
 
 _log = log.get(__name__)
 API = "/api/"
@@ -36,7 +37,8 @@ def on_problem(problem: Problem) -> Answer:
 
 
 def on_forgery(_error: CSRFError) -> Answer:
-    """A form without its token."""
+    """A form without its token: seldom an attack, but the trail shows it."""
+    services.current().logins.turn_away(g.get("actor") or visitor(), Forbidden("The form came without its token."))
     return _page(400, _("This form is out of date"), _("Go back, load the page again and send it once more. Nothing was changed."))
 
 

@@ -79,6 +79,9 @@ def _gauges() -> CollectorRegistry:
     for forwarder in ours.forwarding.standings(WORKER):
         lag.labels(forwarder.name).set(forwarder.lag_seconds)
         undelivered.labels(forwarder.name).set(forwarder.behind)
+    loose = Gauge("kube_iam_audit_anchor_behind", "Blocks that are not anchored", ["anchor"], registry=registry)
+    for anchor in ours.anchoring.standings(WORKER):
+        loose.labels(anchor.name).set(anchor.behind)
     stopped = Gauge("kube_iam_sync_stopped", "1 while a directory's sync has stopped", ["directory"], registry=registry)
     for sync in services.current().sync.states(WORKER):
         stopped.labels(sync.directory).set(bool(sync.alarm))

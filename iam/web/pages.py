@@ -104,6 +104,7 @@ def warnings() -> list[str]:
     elif state.is_late:
         found.append(_("Audit events wait to be sealed. Run iam worker."))
     late = [one.name for one in ours.forwarding.standings(actor) if one.is_late]
+    late += [one.name for one in ours.anchoring.standings(actor) if one.is_late]
     if late:
         found.append(_("The audit trail does not arrive at %(names)s.", names=", ".join(late)))
     for directory in ours.world.settings.directories:

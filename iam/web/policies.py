@@ -19,6 +19,7 @@ from iam.models import PolicyFile
 from iam.services import policy_drafts
 from iam.services.policies import NewPolicy
 from iam.services.policy_drafts import Draft
+from iam.web.downloads import attachment
 from iam.web.language import translated
 from iam.web.policy_lines import LineForm, form_of
 from iam.web.visitors import actor, login_required
@@ -165,7 +166,7 @@ def rbac(name: str) -> AnyResponse:
     converted = ours.policies.stored(actor(), name).converted(f"abac-{name}")
     manifests = manifest_yaml.dump_all(converted.manifests)
     if request.args.get("format") == "yaml":
-        return _file(manifests, f"{name}-rbac.yaml", "application/yaml")
+        return attachment(manifests, f"{name}-rbac.yaml", "application/yaml")
     return Response(render_template(
         "policies/rbac.html", file=file, converted=converted, manifests=manifests, says=translated, most=MOST_SHOWN))
 
@@ -181,7 +182,7 @@ def publish(name: str) -> AnyResponse:
         try:
             accept = "accept" in request.form
             if request.form.get("step") == "download":
-                return _file(ours.publishing.download(actor(), name, accept=accept), f"{name}.jsonl", "application/jsonl")
+                return attachment(ours.publishing.download(actor(), name, accept=accept), f"{name}.jsonl", "application/jsonl")
             ours.publishing.publish(actor(), name, accept=accept)
             flash(_("Published. The API server decides by it after its next start."))
             return redirect(url_for("policies.show", name=name))
@@ -300,7 +301,3 @@ def _text_given() -> str:
         except UnicodeDecodeError as error:
             raise Invalid("The file is not UTF-8: byte %(position)s.", field="file", position=error.start) from None
     return str(request.form.get("text", "")).replace("\r\n", "\n")
-
-
-def _file(content: str, filename: str, mimetype: str) -> Response:
-    return Response(content, mimetype=mimetype, headers={"Content-Disposition": f"attachment; filename={filename}"})

@@ -50,7 +50,7 @@ def refuse_nul() -> None:
 
 def visitor(door: str = "page") -> Actor:
     """Somebody we do not know yet."""
-    return Actor(name="visitor", door=door, address=request.remote_addr or "", request_id=g.request_id)
+    return Actor(name="visitor", door=door, address=request.remote_addr or "", request_id=g.request_id, path=request.path[:255])
 
 
 def load_actor() -> None:
@@ -61,6 +61,14 @@ def load_actor() -> None:
     key = request.cookies.get(SESSION_COOKIE, "")
     if key:
         g.actor = services.current().logins.actor_of(key, visitor())
+        g.has_stale_session = g.actor is None
+
+
+def forget_stale_session(response: Response) -> Response:
+    """The cookie of a session that is over, or never was, is not sent again and again."""
+    if g.get("has_stale_session") and SESSION_COOKIE not in response.headers.get("Set-Cookie", ""):
+        response.delete_cookie(SESSION_COOKIE)
+    return response
 
 
 def actor() -> Actor:

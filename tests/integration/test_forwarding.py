@@ -169,7 +169,7 @@ class TestAnchors:
             self.anchored(product)
         assert len(path.read_bytes().splitlines()) == 1
         product.clock.forward(minutes=1)
-        assert self.anchored(product).number == self.head(product).number
+        assert self.anchored(product).position == self.head(product).number
         assert list(read_anchors(path.read_bytes().splitlines()))[-1] == self.head(product)
 
     def test_a_config_map_of_a_cluster(self, make_product: ProductMaker, control_plane: ControlPlane) -> None:
@@ -194,4 +194,7 @@ class TestAnchors:
         product = make_product(audit={"anchors": [anchor]}, webhooks={"inside_networks": ["127.0.0.0/8"]})
         happen(product, 1)
         found = self.anchored(product)
-        assert (found.number, bool(found.error), found.at) == (0, True, None)
+        assert (found.position, bool(found.error), found.delivered_at, found.is_late) == (0, True, None, False)
+        product.clock.forward(minutes=10)
+        late = self.anchored(product)
+        assert (late.is_late, late.behind) == (True, self.head(product).number)

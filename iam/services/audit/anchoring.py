@@ -26,10 +26,13 @@ class Anchored:
 
     name: str
     kind: str
-    number: int
+    position: int
     """The block that was anchored last."""
-    at: datetime | None
+    behind: int
+    """Blocks that came since; below zero, if somebody has cut the chain."""
+    delivered_at: datetime | None
     error: str
+    is_late: bool
 
 
 class Anchoring:
@@ -45,8 +48,7 @@ class Anchoring:
         newest, found = self._newest(), []
         for one in self._world.settings.audit.anchors:
             outlet, number = self._outlets.get(_key(one.name)), newest.number if newest else 0
-            is_late = outlet.position > number or self._is_late(outlet, number)
-            self._outlets.tell(_key(one.name), is_late=is_late, head=number)
+            self._outlets.tell(_key(one.name), is_late=self._is_late(outlet, number), head=number)
             if outlet.position < number and self._outlets.is_due(_key(one.name)):
                 found.append(one.name)
         return found
@@ -65,13 +67,18 @@ class Anchoring:
     def standings(self, actor: Actor) -> list[Anchored]:
         """How all of them are."""
         self._audit.require(actor, "auditor", "administrator", scope=READ)
-        found = [(one, self._outlets.get(_key(one.name))) for one in self._world.settings.audit.anchors]
-        return [Anchored(one.name, one.kind, outlet.position, outlet.delivered_at, outlet.error) for one, outlet in found]
+        newest = self._newest()
+        return [self._standing(one, newest.number if newest else 0) for one in self._world.settings.audit.anchors]
+
+    def _standing(self, settings: Anchor, head: int) -> Anchored:
+        outlet = self._outlets.get(_key(settings.name))
+        behind, is_late = head - outlet.position, self._is_late(outlet, head)
+        return Anchored(settings.name, settings.kind, outlet.position, behind, outlet.delivered_at, outlet.error, is_late)
 
     def _is_late(self, outlet: AuditOutlet, number: int) -> bool:
-        """Whether a block that is older than the alarm allows is not anchored."""
+        """Whether a block that is older than the alarm allows is not anchored, or the chain ends before what was."""
         if outlet.position >= number:
-            return False
+            return outlet.position > number
         oldest = db.session.scalar(select(AuditBlock.sealed_at).where(AuditBlock.number == outlet.position + 1))
         allowed = self._world.settings.audit.lag_alarm_seconds + self._world.settings.audit.anchor_seconds
         return oldest is not None and (self._world.now() - oldest).total_seconds() > allowed

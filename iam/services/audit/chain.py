@@ -12,7 +12,7 @@ from iam.errors import Unavailable
 from iam.evidence.events import parsed_moment
 from iam.models import AuditEvent, db
 from iam.services.audit.sealing import Sealer
-from iam.services.audit.trail import Audit
+from iam.services.audit.trail import NOT_ASIDE, Audit
 from iam.services.audit.vocabulary import Event
 from iam.services.base import READ, Actor, World
 
@@ -69,5 +69,5 @@ class Chain:
     def exported(self, actor: Actor, most: int = 20) -> Sequence[AuditEvent]:
         """The exports of late, the newest first."""
         self._audit.require(actor, "auditor", "administrator", scope=READ)
-        query = select(AuditEvent).where(AuditEvent.action == Event.AUDIT_EXPORTED.value).order_by(AuditEvent.id.desc()).limit(most)
-        return db.session.scalars(query).all()
+        done = AuditEvent.action == Event.AUDIT_EXPORTED.value, NOT_ASIDE
+        return db.session.scalars(select(AuditEvent).where(*done).order_by(AuditEvent.id.desc()).limit(most)).all()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from hmac import compare_digest
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from sqlalchemy import func, select
@@ -60,6 +61,8 @@ class Export:
     events: int = 0
     size: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
+    rest: Iterator[bytes] | None = None
+    """What is still to go out, where somebody has the beginning."""
 
     def opening(self) -> dict[str, Any]:
         """What the first line says."""
@@ -98,46 +101,78 @@ class Exports:
         with transaction():
             self._keys.current()
             head = self._sealer.head()
-            export = Export(kind, wanted, head.last if head else 0, actor, self._keys.named(), begun_at=moment(self._world.now()))
-            told: dict[str, Any] = {"export": export.id, "kind": kind, "filter": wanted.facts(), "upto": export.upto}
-            told["begun_at"] = export.begun_at
-            self._audit.record(actor, Event.AUDIT_EXPORT_BEGUN, Target("export", export.id), **told)
+        export = Export(kind, wanted, head.last if head else 0, actor, self._keys.named(), begun_at=moment(self._world.now()))
+        self._say_begun(export)
         return export
 
     def resume(self, actor: Actor, export_id: str, reached: Head | None) -> Export:
-        """Go on with an export of the whole trail, of which everything up to a block is there and verified.
+        """Go on with an export of the whole trail as jsonl, of which everything up to a block is there and verified.
 
         What it is says the event of its beginning, not the file. Raises Forbidden, Invalid.
         """
-        self._audit.require(actor, "auditor", "administrator", scope=READ, target=Target("audit", "export"))
-        begun = AuditEvent.action == Event.AUDIT_EXPORT_BEGUN.value, says(AuditEvent.target_name, export_id)
-        event = db.session.scalars(select(AuditEvent).where(*begun).order_by(AuditEvent.id).limit(1)).one_or_none()
-        if event is None or event.details.get("filter") or event.details.get("kind") != "jsonl":
+        export = self._begun(actor, export_id)
+        if export.wanted.is_narrow or export.kind != "jsonl":
             raise Invalid("Only an export of the whole trail as jsonl, made here, can be resumed; begin this one again.", field="resume")
         block = next(streams.blocks(reached.last, reached.last), None) if reached else None
         if reached and (block is None or block.hash != reached.hash):
             raise Invalid("The file is not of this trail; begin the export again.", field="resume")
+        export.keys, export.after, export.is_continued = self._keys.named(), reached.last if reached else 0, True
+        self._say_begun(export, reason="it goes on")
+        return export
+
+    def rest(self, actor: Actor, export_id: str, size: int, sha256: str) -> Export:
+        """Go on behind the first bytes of any export, so many, with this SHA-256: we keep none, so they are made again and compared.
+
+        Raises Forbidden, Invalid.
+        """
+        export = self._begun(actor, export_id)
+        content, part = self._content(export), b""
+        for part in content:
+            if export.size + len(part) >= size:
+                break
+            export.took(part)
+        kept, digest = part[: size - export.size], export.digest.copy()
+        digest.update(kept)
+        if export.size + len(kept) != size or not compare_digest(digest.hexdigest(), sha256.lower()):
+            raise Invalid("What you have is not how this export begins (any more); begin it again.", field="sha256")
+        export.took(part)
+        export.rest = chain([part[len(kept) :]], map(export.took, content))
+        self._say_begun(export, reason="it goes on")
+        return export
+
+    def _begun(self, actor: Actor, export_id: str) -> Export:
+        """An export as the event of its beginning says that it is. Raises Forbidden, Invalid."""
+        self._audit.require(actor, "auditor", "administrator", scope=READ, target=Target("audit", "export"))
+        event = self._audit.newest(Event.AUDIT_EXPORT_BEGUN, says(AuditEvent.target_name, export_id))
+        if event is None:
+            raise Invalid("No such export was begun here; begin it again.", field="resume")
+        facts = event.details
+        keys = [key for key, since in self._keys.since() if moment(since) <= facts["begun_at"]]
+        wanted = Filter.asked(facts["filter"])
+        return Export(facts["kind"], wanted, int(facts["upto"]), actor, keys, id=export_id, begun_at=facts["begun_at"])
+
+    def _say_begun(self, export: Export, *, reason: str = "") -> None:
         with transaction():
-            told = {name: event.details[name] for name in ("export", "kind", "filter", "upto", "begun_at")}
-            self._audit.record(actor, Event.AUDIT_EXPORT_BEGUN, Target("export", export_id), reason="it goes on", **told)
-        return Export(
-            "jsonl", Filter(), int(event.details["upto"]), actor, self._keys.named(), id=export_id, after=reached.last if reached else 0,
-            is_continued=True, begun_at=str(event.details["begun_at"]),
-        )
+            self._audit.record(export.actor, Event.AUDIT_EXPORT_BEGUN, Target("export", export.id), reason=reason, **export.opening())
 
     def estimate(self, export: Export) -> int:
         """How many events it will hold."""
         query = select(func.count()).select_from(AuditEvent).where(AuditEvent.seq > export.after, AuditEvent.seq <= export.upto)
         return db.session.scalar(export.wanted.narrow(query)) or 0
 
-    def parts(self, export: Export, beside: Callable[[bytes], object] = _nowhere) -> Iterator[bytes]:
+    def parts(self, export: Export, beside: Callable[[bytes], object] = _nowhere) -> Generator[bytes, None, None]:
         """The export's bytes, in parts of about a megabyte, to the end of which a manifest belongs: the last part of JSON Lines; of other
         kinds it goes ``beside``, and can be asked for later. However it ends, an event says so: that it is done, when all has been taken.
         """
+        parts = self._parts(export, beside)
+        next(parts)  # from here on an end is told of, also one before the first part
+        return parts
+
+    def _parts(self, export: Export, beside: Callable[[bytes], object]) -> Generator[bytes, None, None]:
         is_done = False
         try:
-            for part in self._content(export):
-                yield export.took(part)
+            yield b""
+            yield from export.rest or map(export.took, self._content(export))
             facts, text, signature = self._manifest(export)
             line = exports.manifest_line(text, signature, self._unnamed(export))
             if export.kind == "jsonl":
@@ -159,8 +194,7 @@ class Exports:
     def manifest_of(self, actor: Actor, export_id: str) -> bytes:
         """The manifest of an export that is complete, to be kept beside it. Raises NotFound, Forbidden."""
         self._audit.require(actor, "auditor", "administrator", scope=READ)
-        done = AuditEvent.action == Event.AUDIT_EXPORTED.value, AuditEvent.result == "done", says(AuditEvent.target_name, export_id)
-        event = db.session.scalars(select(AuditEvent).where(*done).limit(1)).one_or_none()
+        event = self._audit.newest(Event.AUDIT_EXPORTED, AuditEvent.result == "done", says(AuditEvent.target_name, export_id))
         if event is None:
             raise NotFound("There is no such export.")
         return exports.manifest_line(event.details["manifest"].encode(), event.details["signature"], self._keys.named())

@@ -19,6 +19,7 @@ from iam.services.audit.vocabulary import Event
 PAGE = 100
 MOST, LONGEST = 1000, 255
 TEXTS = ("actor", "person", "action", "target", "cluster", "result", "case", "request")
+RESULTS = ("done", "refused", "failed")
 _MAX_ID = 2**63 - 1
 _S = TypeVar("_S", bound=Select[*tuple[Any, ...]])
 
@@ -29,6 +30,12 @@ def parsed_time(text: str, field: str) -> datetime | None:
     if not text:
         return None
     return times.moment(text if "T" in text.upper() else f"{text}T00:00", field=field)
+
+
+def _number(asked: Any) -> int | None:
+    if asked is None or isinstance(asked, int):
+        return asked
+    return int(asked) if str(asked).isdecimal() and len(str(asked)) < 20 else -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +65,29 @@ class Filter:
         """From what somebody typed. Raises Invalid."""
         values: dict[str, Any] = {name: str(asked.get(name) or "").strip() for name in TEXTS}
         values |= {name: parsed_time(str(asked.get(name) or ""), name) for name in ("since", "until")}
-        return cls(**values, before=asked.get("before"), limit=PAGE if asked.get("limit") is None else asked["limit"])
+        return cls(**values, before=_number(asked.get("before")), limit=PAGE if asked.get("limit") is None else asked["limit"])
 
     def check(self) -> None:
         """Raises Invalid."""
         for name in TEXTS:
             if len(getattr(self, name)) > LONGEST:
-                raise Invalid("This is too long.", field=name)
+                raise Invalid("%(name)s has at most %(most)s characters.", field=name, name=name, most=LONGEST)
+        if self.result and self.result not in RESULTS:
+            raise Invalid("A result is one of %(results)s.", field="result", results=", ".join(RESULTS))
+        if self.action and not self.actions:
+            raise Invalid("There is no event %(name)s; docs/audit-events.md has all of them.", field="action", name=self.action)
         if not 1 <= self.limit <= MOST:
             raise Invalid("limit lies between 1 and 1000.", field="limit")
         if self.before is not None and not 0 <= self.before <= _MAX_ID:
             raise Invalid("before is the id of an event.", field="before")
         if self.since and self.until and self.since >= self.until:
             raise Invalid("The time ends before it begins.", field="until")
+
+    @property
+    def actions(self) -> list[str]:
+        """The events that ``action`` means, none for nonsense."""
+        is_family = self.action.endswith(".")
+        return [one.value for one in Event if (one.startswith(self.action) if is_family else one.value == self.action)]
 
     @property
     def is_narrow(self) -> bool:
@@ -91,8 +108,7 @@ class Filter:
             if value:
                 query = query.where(says(column, value))
         if self.action:
-            family = [one.value for one in Event if one.startswith(self.action)] if self.action.endswith(".") else [self.action]
-            query = query.where(AuditEvent.action.in_(family))
+            query = query.where(AuditEvent.action.in_(self.actions))
         if self.person:
             query = query.where(or_(says(AuditEvent.actor_name, self.person), says(AuditEvent.person, self.person)))
         if self.since:

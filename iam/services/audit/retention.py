@@ -48,7 +48,7 @@ class Retention:
 
     def said(self) -> dict[str, Any] | None:
         """What was removed at the most: up to which event, and sealed before when. For a manifest; None if nothing was."""
-        event = self._newest()
+        event = self._audit.newest(Event.AUDIT_PRUNED, AuditEvent.seq > 0)
         if event is None:
             return None
         before = event.at - timedelta(days=int(event.details["keep_days"]))
@@ -56,13 +56,8 @@ class Retention:
 
     def announced(self) -> int:
         """Up to where a sealed event of ours says that events are removed; 0 for nothing."""
-        event = self._newest()
+        event = self._audit.newest(Event.AUDIT_PRUNED, AuditEvent.seq > 0)
         return int(event.details["last"]) if event else 0
-
-    def _newest(self) -> AuditEvent | None:
-        said = select(AuditEvent).where(AuditEvent.action == Event.AUDIT_PRUNED.value, AuditEvent.seq > 0).order_by(AuditEvent.id.desc())
-        event = db.session.scalars(said.limit(1)).one_or_none()
-        return event if event and self._world.vault.has_marked(event.body.encode("utf-8", "replace"), event.mark) else None
 
     def _announce(self) -> None:
         days = self._world.settings.audit.keep_days

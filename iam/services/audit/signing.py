@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import func, select
 
@@ -49,6 +50,10 @@ class SigningKeys:
         """All public keys of ours, the first one first."""
         return [Introduction(row.fingerprint, row.public, row.introduced_by, row.signature) for row in self.lineage()]
 
+    def since(self) -> list[tuple[Introduction, datetime]]:
+        """The same, each with the time from which on it was there."""
+        return list(zip(self.named(), (row.created_at for row in self.lineage()), strict=True))
+
     def public(self, actor: Actor) -> Sequence[AuditKey]:
         """For whoever is logged in: a public key is no secret. The newest first."""
         self._audit.require(actor, scope=READ)
@@ -56,6 +61,7 @@ class SigningKeys:
 
     def pem(self, actor: Actor) -> str:
         """All public keys, as auditors keep them."""
+        self._audit.require(actor, scope=READ)
         with transaction():
             self.current()
         return "".join(to_pem(bytes.fromhex(row.public)) for row in reversed(self.public(actor)))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from sqlalchemy import Select, event, insert, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, event, insert, literal, or_, select, tuple_
 from sqlalchemy.orm import Session, SessionTransaction
 
 from iam import log
-from iam.errors import Forbidden, NotFound, Problem
+from iam.errors import Conflict, Forbidden, Hidden, NotFound, Problem
 from iam.evidence.events import text_of
 from iam.kube.names import printable
 from iam.models import AuditEvent, db, new_id
@@ -62,6 +63,8 @@ class Target:
 
 
 NOTHING = Target("", "")
+NOT_ASIDE = or_(AuditEvent.seq.is_(None), AuditEvent.seq > 0)
+"""As a condition: events that the sealer has not put aside as none of ours."""
 
 
 class Audit:
@@ -97,9 +100,17 @@ class Audit:
         if session.in_nested_transaction():  # what a savepoint undoes goes with it
             _store_recorded(session)
 
+    def downloaded(self, actor: Actor, target: Target) -> None:
+        """Record that a file is handed out."""
+        with transaction():
+            self.record(actor, Event.DOWNLOADED, target, path=actor.path)
+
     def failed(self, actor: Actor, what: Event, target: Target, problem: Problem, **details: Any) -> None:
         """Record, in a transaction of its own, that something was tried and did not work."""
-        result = "refused" if problem.status in {401, 403, 409, 422, 429} else "failed"
+        result = "refused" if problem.status in {401, 403, 404, 409, 422, 429} else "failed"
+        problem.is_recorded = True
+        if what is Event.ACCESS_DENIED:
+            details = {"path": actor.path} | details
         db.session.rollback()
         with transaction():
             self.record(actor, what, target, result=result, reason=str(problem), **details)
@@ -109,6 +120,20 @@ class Audit:
         problem = Forbidden(message, **params)
         self.failed(actor, Event.ACCESS_DENIED, target, problem)
         raise problem
+
+    def turned_away(self, actor: Actor, problem: Problem, target: Target = NOTHING) -> None:
+        """Record a refusal that is on its way out."""
+        self.failed(actor, Event.ACCESS_DENIED, target, problem)
+
+    @contextmanager
+    def telling(self, actor: Actor, target: Callable[[], Target]) -> Iterator[None]:
+        """What is refused in here is told with what it was about, conflicts too."""
+        try:
+            yield
+        except (Forbidden, Hidden, Conflict) as problem:
+            if not problem.is_recorded:
+                self.turned_away(actor, problem, target())
+            raise
 
     def require(self, actor: Actor, *roles: Role, scope: str, target: Target = NOTHING) -> None:
         """Go on only if the actor holds one of the roles and the credential in hand the scope."""
@@ -121,8 +146,7 @@ class Audit:
         """Newest first; auditors and administrators see all, everybody else what they did themselves. Raises Invalid."""
         self.require(actor, scope=READ)
         wanted.check()
-        ours = or_(AuditEvent.seq.is_(None), AuditEvent.seq > 0)
-        query = wanted.narrow(select(AuditEvent).where(ours))
+        query = wanted.narrow(select(AuditEvent).where(NOT_ASIDE))
         if not actor.has("auditor", "administrator"):
             query = query.where(says(AuditEvent.actor_id, actor.person_id), AuditEvent.actor_id != "")
         return db.session.scalars(_page(query, wanted)).all()
@@ -131,9 +155,17 @@ class Audit:
         """One event. Raises NotFound, also for those that the actor may not see."""
         self.require(actor, scope=READ)
         found = db.session.get(AuditEvent, row) if 0 < row < 2**63 else None
-        if found is None or not (actor.has("auditor", "administrator") or (actor.person_id and found.actor_id == actor.person_id)):
+        if found is None:
             raise NotFound("There is no such event.")
+        if not (actor.has("auditor", "administrator") or (actor.person_id and found.actor_id == actor.person_id)):
+            raise Hidden("There is no such event.")
         return found
+
+    def newest(self, what: Event, *which: ColumnElement[bool]) -> AuditEvent | None:
+        """The last event of this kind, for decisions that rest on it: one that carries our mark, whatever else stands in the table."""
+        query = select(AuditEvent).where(AuditEvent.action == what.value, NOT_ASIDE, *which).order_by(AuditEvent.id.desc())
+        rows = db.session.scalars(query.execution_options(yield_per=10))
+        return next((row for row in rows if self._vault.has_marked(row.body.encode("utf-8", "replace"), row.mark)), None)
 
 
 def _page(query: Select[AuditEvent], wanted: Filter) -> Select[AuditEvent]:

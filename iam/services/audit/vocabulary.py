@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
+_CLUSTER = ("server", "access", "ca_sha256")
 _ROLE = ("role", "namespaces", "seconds")
 _REQUEST = ("requester", "title", *_ROLE, "why", "ticket", "rule")
 _GRANT = ("request", *_ROLE, "ends_at")
@@ -40,29 +41,36 @@ class Event(StrEnum):
     LOGOUT = "logout", _mark("%(actor)s logged out")
     SESSION_ENDED = "session.ended", _mark("%(actor)s ended a session of theirs")
     PERSON_CREATED = "person.created", _mark("%(target)s became known"), "directory"
-    PERSON_CHANGED = "person.changed", _mark("%(target)s changed in the directory"), "joined", "left", "username"
+    PERSON_CHANGED = (
+        "person.changed", _mark("%(target)s changed in the directory"), "joined", "left", "username", "email", "manager", "entry",
+    )  # fmt: skip
     PERSON_DISABLED = "person.disabled", _mark("%(target)s was shut out")
     PERSON_ENABLED = "person.enabled", _mark("%(target)s was let in again")
     ACCOUNT_CREATED = "account.created", _mark("%(actor)s made the local account %(target)s"), "groups"
     ACCOUNT_CHANGED = "account.changed", _mark("%(actor)s set a new password for the local account %(target)s"), "password"
     SYNC_STOPPED = "sync.stopped", _mark("The sync of %(target)s stopped")
     SYNC_RESUMED = "sync.resumed", _mark("The sync of %(target)s runs again")
+    SYNC_ACCEPTED = "sync.accepted", _mark("%(actor)s let the sync of %(target)s take everything from %(lost)s people"), "lost", "of"
     TOKEN_CREATED = "token.created", _mark("%(actor)s made the token %(target)s"), "scopes", "days"
     TOKEN_REVOKED = "token.revoked", _mark("%(actor)s revoked the token %(target)s")
-    CLUSTER_REGISTERED = "cluster.registered", _mark("%(actor)s registered the cluster %(target)s"), "server", "signer"
-    CLUSTER_CHANGED = "cluster.changed", _mark("%(actor)s changed the cluster %(target)s"), "server", "max_lifetime_seconds"
+    CLUSTER_REGISTERED = "cluster.registered", _mark("%(actor)s registered the cluster %(target)s"), "signer", *_CLUSTER
+    CLUSTER_CHANGED = (
+        "cluster.changed", _mark("%(actor)s changed the cluster %(target)s"), "title", "default_lifetime_seconds", "max_lifetime_seconds",
+        *_CLUSTER,
+    )  # fmt: skip
     CLUSTER_REMOVED = "cluster.removed", _mark("%(actor)s removed the cluster %(target)s"), "leave_bindings"
     CLUSTER_PROBED = (
         "cluster.probed", _mark("%(actor)s probed the cluster %(target)s"), "version", "missing_rights", "signs", "problem",
     )  # fmt: skip
     CLUSTER_RECONCILED = (
-        "cluster.reconciled", _mark("Bindings changed on %(target)s: %(changed)s"), "changed", "removed", "replaced", "created",
+        "cluster.reconciled", _mark("Bindings changed on %(target)s: %(changed)s"), "changed", "removed", "replaced", "created", "grants",
     )  # fmt: skip
     CLUSTER_AWAY = "cluster.away", _mark("The cluster %(target)s does not answer as it should")
+    CLUSTER_BACK = "cluster.back", _mark("The cluster %(target)s answers again")
     MAPPING_CREATED = "mapping.created", _mark("%(actor)s mapped %(target)s on %(cluster)s"), "namespaces", "subject_kind"
     MAPPING_REMOVED = "mapping.removed", _mark("%(actor)s removed the mapping %(target)s from %(cluster)s"), "namespaces"
     CREDENTIAL_ISSUED = (
-        "credential.issued", _mark("%(actor)s was given a certificate for %(cluster)s, valid until %(expires)s"),
+        "credential.issued", _mark("%(person)s was given a certificate for %(cluster)s, valid until %(expires)s"),
         "person", "fingerprint", "fingerprints", "expires", "key", "request",
     )  # fmt: skip
     POLICY_CREATED = "policy.created", _mark("%(actor)s wrote the policy %(target)s"), "digest", "lines"
@@ -76,8 +84,8 @@ class Event(StrEnum):
     CATALOGUE_CHANGED = "catalogue.changed", _mark("%(actor)s wrote the catalogue's entry %(target)s"), *_OFFER, "is_open"
     CATALOGUE_REMOVED = "catalogue.removed", _mark("%(actor)s removed the catalogue's entry %(target)s")
     RULE_CHANGED = (
-        "rule.changed", _mark("%(actor)s wrote the approval rule %(target)s"), "clusters", "namespaces", "stages", "longest_seconds",
-        "lapse_seconds", "reason_pattern", "ticket_pattern",
+        "rule.changed", _mark("%(actor)s wrote the approval rule %(target)s"), "entry", "position", "clusters", "namespaces", "stages",
+        "longest_seconds", "lapse_seconds", "reason_pattern", "ticket_pattern",
     )  # fmt: skip
     RULE_REMOVED = "rule.removed", _mark("%(actor)s removed the approval rule %(target)s")
     REQUEST_SUBMITTED = (
@@ -128,7 +136,15 @@ class Event(StrEnum):
     AUDIT_CAUGHT_UP = "audit.caught.up", _mark("The audit trail arrives at %(target)s again"), "position", "head"
     SETTINGS_CHANGED = "settings.changed", _mark("The service runs with other settings: %(changed)s"), "changed", "settings", "version"
     AUDIT_CLOCK = "audit.clock", _mark("The clock went back by %(seconds)s seconds"), "seconds"
-    ACCESS_DENIED = "access.denied", _mark("%(actor)s was refused"), "path"
+    DOWNLOADED = "downloaded", _mark("%(actor)s downloaded %(target)s"), "path"
+    ACCESS_DENIED = "access.denied", _mark("%(actor)s was turned away from %(path)s"), "path"
+
+
+ALARMS = frozenset({
+    Event.SYNC_STOPPED, Event.CLUSTER_AWAY, Event.REVIEW_OVERDUE, Event.NOTICE_LOST, Event.AUDIT_FORGED, Event.AUDIT_LATE, Event.AUDIT_LAGS,
+    Event.AUDIT_CLOCK, Event.ACCESS_DENIED,
+})  # fmt: skip
+"""What they tell of did happen, although their result is not ``done``."""
 
 
 def described() -> str:
@@ -136,14 +152,15 @@ def described() -> str:
     head = """# Every event of the audit trail
 
 Made by `iam audit vocabulary`; do not edit by hand. What all events have is in [audit.md](audit.md); the fields here are
-those in `details`. An event whose result is `refused` or `failed` says why in `reason`, and that it did *not* happen.
+those in `details`. An event whose result is `refused` or `failed` says why in `reason`, and that it did *not* happen; but
+for alarms (marked with !), which tell of what went wrong.
 
 | event | says | fields of its own |
 | --- | --- | --- |
 """
-    rows = [f"| `{one.value}` | {one.sentence.replace('%(', '{').replace(')s', '}')} | {_named(one)} |" for one in Event]
-    return head + "\n".join(rows) + "\n"
+    return head + "".join(map(_row, Event))
 
 
-def _named(event: Event) -> str:
-    return ", ".join(f"`{name}`" for name in sorted(event.fields))
+def _row(event: Event) -> str:
+    sentence, fields = event.sentence.replace("%(", "{").replace(")s", "}"), ", ".join(f"`{name}`" for name in sorted(event.fields))
+    return f"| `{event.value}`{' !' if event in ALARMS else ''} | {sentence} | {fields} |\n"

@@ -12,7 +12,7 @@ from sqlalchemy import func, or_, select, update
 from iam.approval import scopes, stages, texts, times
 from iam.approval.scopes import WHOLE_CLUSTER
 from iam.approval.stages import Need, Stage
-from iam.errors import Conflict, Forbidden, Invalid, NotFound
+from iam.errors import Conflict, Forbidden, Hidden, Invalid, NotFound
 from iam.models import AccessRequest, ApprovalRule, CatalogueEntry, Cluster, Draft, Grant, Person, db, new_id
 from iam.models.grant import ENDED
 from iam.models.request import PENDING
@@ -112,7 +112,7 @@ class Requests:
         with transaction():
             request = self._progress.take(request_id)
             if request.person_id != actor.person_id:
-                raise NotFound("There is no such request.")
+                raise Hidden("There is no such request.")
             self._progress.cancel(actor, request)
         return request
 
@@ -133,9 +133,11 @@ class Requests:
     def own(self, actor: Actor, request_id: str) -> AccessRequest:
         """One of one's own. Raises NotFound."""
         self._audit.require(actor, scope=READ)
-        request = db.session.scalar(select(AccessRequest).filter_by(id=request_id, person_id=actor.person_id))
-        if request is None or not actor.person_id:
+        request = db.session.get(AccessRequest, request_id)
+        if request is None:
             raise NotFound("There is no such request.")
+        if not actor.person_id or request.person_id != actor.person_id:
+            raise Hidden("There is no such request.")
         return request
 
     def simulate(self, actor: Actor, username: str, ask: Ask) -> list[tuple[str, str, list[Considered], list[Part] | Exception]]:

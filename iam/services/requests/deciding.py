@@ -12,14 +12,14 @@ from sqlalchemy.orm import joinedload
 
 from iam.approval import stages, texts, times
 from iam.approval.stages import Need
-from iam.errors import Conflict, Forbidden, Invalid, NotFound, Problem
+from iam.errors import Conflict, Forbidden, Hidden, Invalid, NotFound, Problem
 from iam.models import AccessRequest, Asked, Comment, Decision, Person, db
 from iam.models.request import ORDINARY, PENDING
 from iam.services.audit import Audit, Event, Target
 from iam.services.base import READ, WRITE, Actor, World, transaction
 from iam.services.requests.approvers import Approvers
 from iam.services.requests.humans import human_of, subject_of
-from iam.services.requests.progress import WITH_WORDS, Progress, already_over, target_of, told_of
+from iam.services.requests.progress import WITH_WORDS, Progress, already_over, target_named, target_of, told_of
 from iam.services.requests.shown import Roles, Shown, digest
 from iam.services.requests.standing import Standings
 from iam.services.telling.notices import Notices, Told
@@ -86,8 +86,10 @@ class Decisions:
         request = db.session.scalar(
             select(AccessRequest).where(AccessRequest.id == request_id).options(joinedload(AccessRequest.person))
         )
-        if request is None or not self._may_see(actor, request):
+        if request is None:
             raise NotFound("There is no such request.")
+        if not self._may_see(actor, request):
+            raise Hidden("There is no such request.")
         return request
 
     def shown(self, request: AccessRequest) -> Shown:
@@ -119,17 +121,15 @@ class Decisions:
         """Say yes or no to what was shown. Raises Forbidden, Invalid, NotFound; Conflict when it changed, or is over; Unavailable."""
         self._audit.require(actor, scope=WRITE, target=Target("request", request_id))
         self._check(verdict)
-        try:
-            shown = self._seen(actor, request_id) if verdict.verdict == APPROVE else None
-            with transaction():
-                return self._decide(actor, request_id, verdict, shown)
-        except IntegrityError as error:
-            if "not_one" in str(error.orig):  # the database's own word against deciding on oneself
-                self._audit.refuse(actor, "This is your own request. Somebody else decides on it.", Target("request", request_id))
-            raise Conflict("You have answered this request already.") from None
-        except Forbidden as refusal:
-            self._audit.failed(actor, Event.ACCESS_DENIED, Target("request", request_id), refusal)
-            raise
+        with self._audit.telling(actor, lambda: target_named(request_id)):
+            try:
+                shown = self._seen(actor, request_id) if verdict.verdict == APPROVE else None
+                with transaction():
+                    return self._decide(actor, request_id, verdict, shown)
+            except IntegrityError as error:
+                if "not_one" in str(error.orig):  # the database's own word against deciding on oneself
+                    raise Forbidden("This is your own request. Somebody else decides on it.") from None
+                raise Conflict("You have answered this request already.") from None
 
     def decide_all(self, actor: Actor, verdicts: Sequence[tuple[str, Verdict]]) -> list[tuple[str, Problem | None]]:
         """The same yes or no to requests that are alike in everything but who asks; each stands or falls by itself. Raises Invalid."""
@@ -162,7 +162,7 @@ class Decisions:
                 raise Conflict("There are %(most)s comments already; talk to each other.", most=MOST_COMMENTS)
             comment = Comment(request_id=request.id, person_id=actor.person_id, text=words, at=self._world.now())
             db.session.add(comment)
-            self._audit.record(actor, Event.REQUEST_COMMENTED, target_of(request), comment=words[:500])
+            self._audit.record(actor, Event.REQUEST_COMMENTED, target_of(request), comment=words)
             concerned = {one.id: one for one in (request.person, *(one.approver for one in request.decisions))}
             concerned |= {one.id: one for one in self._progress.people_asked(request)}
             concerned.pop(actor.person_id, None)

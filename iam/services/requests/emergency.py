@@ -22,7 +22,7 @@ from iam.services.requests.doors import Doors
 from iam.services.requests.grants import Grants
 from iam.services.requests.humans import human_of, subject_of
 from iam.services.requests.openings import Openings
-from iam.services.requests.progress import Progress, target_of, told_of
+from iam.services.requests.progress import Progress, target_named, target_of, told_of
 from iam.services.requests.shown import Roles, digest
 from iam.services.telling.notices import Notices, Told
 
@@ -106,13 +106,17 @@ class Emergencies(Openings):
     def unseal(self, actor: Actor, request_id: str, password: str) -> AccessRequest:
         """The second of the named few opens a sealed door. Raises Forbidden, NotFound, Conflict, Unauthenticated."""
         self._audit.require(actor, scope=WRITE, target=Target("request", request_id))
+        with self._audit.telling(actor, lambda: target_named(request_id)):
+            return self._unseal(actor, request_id, password)
+
+    def _unseal(self, actor: Actor, request_id: str, password: str) -> AccessRequest:
         request = self.get(actor, request_id)
         if request.door is None:
             raise Conflict("This door is no more.")
         self._opened_by(actor, request.door.name)
         self._logins.confirm(actor, password)
         if not self._is_second(self._person(actor), request):
-            self._audit.refuse(actor, "Somebody else of those named for this door has to open it too.", target_of(request))
+            raise Forbidden("Somebody else of those named for this door has to open it too.")
         self._require_unchanged(request)
         with transaction():
             request = self._progress.take_in_time(request_id)
@@ -145,7 +149,7 @@ class Emergencies(Openings):
             if request.reviewed_at:
                 raise Conflict("This was reviewed already.")
             request.reviewed_at, request.reviewer_id, request.verdict, request.review = self._world.now(), actor.person_id, verdict, text
-            self._audit.record(actor, Event.EMERGENCY_REVIEWED, target_of(request), verdict=verdict, review=text[:500])
+            self._audit.record(actor, Event.EMERGENCY_REVIEWED, target_of(request), verdict=verdict, review=text)
             found = self._grants.of_request(request.id)
             running = self._grants.take(found.id) if found else None
             if verdict == QUESTIONED and running:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.orm import joinedload
 
 from iam.approval import texts
-from iam.errors import Conflict, NotFound
+from iam.errors import Conflict, Hidden, NotFound
 from iam.models import AccessRequest, Decision, Grant, ReconcileState, db
 from iam.models.grant import ACTIVE, CHANGED, ENDED, EXPIRED, GONE, RETURNED, REVOKED, SCHEDULED
 from iam.services.audit import Audit, Event, Target
@@ -76,7 +76,7 @@ class Grants:
         with transaction():
             grant = self._take(grant_id)
             if not actor.person_id or grant.person_id != actor.person_id:
-                raise NotFound("There is no such grant.")
+                raise Hidden("There is no such grant.")
             self.end(actor, grant, RETURNED)
         return grant
 
@@ -86,7 +86,7 @@ class Grants:
         words = texts.line(reason[:2000], 2000, field="reason")[:500]
         found = db.session.get(Grant, grant_id)
         if found and not self.may_revoke(actor, found):
-            self._audit.refuse(actor, "Only administrators, and who approved a grant, revoke it.", Target("grant", grant_id))
+            self._audit.refuse(actor, "Only administrators, and who approved a grant, revoke it.", target_of(found))
         with transaction():
             grant = self._take(grant_id)
             self.end(actor, grant, REVOKED, words)
@@ -126,8 +126,10 @@ class Grants:
         """One of one's own. Raises NotFound."""
         self._audit.require(actor, scope=READ)
         grant = db.session.get(Grant, grant_id)
-        if grant is None or not actor.person_id or grant.person_id != actor.person_id:
+        if grant is None:
             raise NotFound("There is no such grant.")
+        if not actor.person_id or grant.person_id != actor.person_id:
+            raise Hidden("There is no such grant.")
         return grant
 
     def ended_unseen(self, cluster_id: str) -> set[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import and_, case, or_, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from iam.errors import NotFound
+from iam.errors import Hidden, NotFound
 from iam.models import AccessRequest, Decision, EmergencyDoor, Person, db
 from iam.models.request import APPROVED, EMERGENCY, PENDING
 from iam.services.audit import Audit
@@ -46,8 +46,10 @@ class Openings:
             select(AccessRequest).where(AccessRequest.id == request_id, AccessRequest.kind == EMERGENCY)
             .options(joinedload(AccessRequest.person), joinedload(AccessRequest.door))
         )
-        if request is None or not self._may_see(actor, request):
+        if request is None:
             raise NotFound("There is no such request.")
+        if not self._may_see(actor, request):
+            raise Hidden("There is no such request.")
         return request
 
     def openings(self, actor: Actor, most: int = 100) -> list[AccessRequest]:

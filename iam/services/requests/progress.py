@@ -221,6 +221,12 @@ def target_of(request: AccessRequest) -> Target:
     return Target("request", request.id, request.cluster_name, person=request.person.username, case=request.id)
 
 
+def target_named(request_id: str) -> Target:
+    """The same, of one that may not be there."""
+    request = db.session.get(AccessRequest, request_id)
+    return target_of(request) if request else Target("request", request_id)
+
+
 def told_of(request: AccessRequest) -> dict[str, Any]:
     """What the audit trail keeps of a request."""
     return {

@@ -38,4 +38,7 @@ def write(
     except IntegrityError:
         raise Conflict("The name %(name)s is taken already.", name=row.name, field="name") from None
     told = {key: value for key, value in values.items() if key != "entry_id"}
+    if isinstance(row, ApprovalRule):
+        entry = db.session.get(CatalogueEntry, row.entry_id) if row.entry_id else None
+        told |= {"entry": entry.name if entry else "", "position": row.position}
     audit.record(actor, what, Target(what.partition(".")[0], row.name), **told)
