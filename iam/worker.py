@@ -7,7 +7,7 @@ one that does not answer holds up no other. Any number of workers may run.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -57,10 +57,11 @@ class Worker:
         """Hand out everything that is due now."""
         with self._app.app_context():
             self._services.heartbeats.beat()
-            clusters = self._services.reconciler.due()
-            directories = self._services.sync.due()
-            destinations = self._services.outbox.due()
-            anchors, forwarders = self._services.anchoring.due(), self._services.forwarding.due()
+            clusters = self._due("clusters", self._services.reconciler.due)
+            directories = self._due("directories", self._services.sync.due)
+            destinations = self._due("outbox", self._services.outbox.due)
+            anchors = self._due("anchors", self._services.anchoring.due)
+            forwarders = self._due("forwarders", self._services.forwarding.due)
         for name in clusters:
             self._start(f"cluster {name}", partial(self._services.reconciler.run, WORKER, name))
         self._start("ends", self._services.clockwork.end)
@@ -82,6 +83,15 @@ class Worker:
         if now - self._followed_at >= timedelta(seconds=self._services.world.settings.abac.follow_seconds):
             self._followed_at = now
             self._start("policies", self._services.publishing.follow)
+
+    def _due(self, what: str, look: Callable[[], Iterable[str]]) -> list[str]:
+        """What is due of one kind; where that cannot be told, of this kind nothing is, and the others go on."""
+        try:
+            return list(look())
+        except Exception as error:  # noqa: BLE001  # an audit trail that somebody broke holds up no grant that ends
+            _log.exception("cannot tell what is due", what=what, error=type(error).__name__)
+            db.session.rollback()
+            return []
 
     def _seal_forever(self) -> None:
         """What was recorded is sealed within a second, however long the other work takes."""

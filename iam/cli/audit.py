@@ -13,6 +13,7 @@ from iam.cli.session import Row, State, pass_state
 from iam.errors import Invalid
 from iam.models import AuditEvent
 from iam.services.audit import Event, Filter
+from iam.services.audit.filters import RESULTS
 from iam.services.audit.vocabulary import described
 
 
@@ -28,9 +29,11 @@ def audit() -> None:
 @click.option("--target", default="")
 @click.option("--cluster", default="")
 @click.option("--case", default="", help="The id of an access request.")
-@click.option("--result", type=click.Choice(["", "done", "refused", "failed"]), default="")
+@click.option("--request", default="", help="The id of one call: everything that happened in it.")
+@click.option("--result", type=click.Choice(["", *RESULTS]), default="")
 @click.option("--since", default="", help="2026-11-22 or 2026-11-22T10:00:00Z")
 @click.option("--until", default="")
+@click.option("--before", type=int, help="Older than this event (its id).")
 @click.option("--limit", default=50, show_default=True)
 @pass_state
 def list_events(state: State, /, **asked: Any) -> None:

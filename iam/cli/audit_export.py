@@ -19,6 +19,7 @@ from iam.evidence.proof import Proof, Report, Sealed
 from iam.services import Services
 from iam.services.audit import Filter
 from iam.services.audit.exporting import KINDS, Export
+from iam.services.audit.filters import RESULTS
 from iam.services.base import Actor
 from iam.zipped import Zipped
 
@@ -31,7 +32,10 @@ from iam.zipped import Zipped
 @click.option("--person", default="", help="Whoever did it or was concerned.")
 @click.option("--action", default="", help="One action, or a family such as grant.")
 @click.option("--cluster", default="")
+@click.option("--target", default="")
 @click.option("--case", default="", help="The id of an access request.")
+@click.option("--request", default="", help="The id of one call.")
+@click.option("--result", type=click.Choice(["", *RESULTS]), default="")
 @click.option("--since", default="", help="2026-11-22 or 2026-11-22T10:00:00Z")
 @click.option("--until", default="")
 @pass_state
@@ -90,7 +94,7 @@ def _resumed(ours: Services, actor: Actor, out: Path, wanted: Filter) -> Export:
         raise Invalid("%(path)s cannot be read: %(why)s", field="--out", path=str(out), why=str(error)) from None
     except exports.NotAnExport as problem:
         raise Invalid("%(path)s cannot be resumed: %(why)s.", field="--resume", path=str(out), why=str(problem)) from None
-    running = ours.exports.resume(actor, kept.export, kept.report.head)
+    running = ours.exports.resume(actor, kept.export, kept.opening, kept.report.head)
     os.truncate(out, kept.size)
     running.digest, running.size, running.events, running.first = kept.digest, kept.size, kept.report.events, kept.first
     running.last = running.after if kept.report.events else 0
@@ -102,6 +106,7 @@ class _Kept:
     """The beginning of an export."""
 
     export: str
+    opening: bytes
     report: Report
     digest: Any
     size: int
@@ -116,7 +121,7 @@ def _read(out: Path, ring: KeyRing) -> _Kept:
             raise exports.NotAnExport("its first line is not whole")
         opening, _keys = exports.read_opening(head)
         proof = Proof(ring)
-        kept = _Kept(opening["export"], proof.report, hashlib.sha256(head), len(head))
+        kept = _Kept(opening["export"], head, proof.report, hashlib.sha256(head), len(head))
         part, events = b"", list[Sealed]()
         for line in lines:
             if not line.endswith(b"\n"):

@@ -17,7 +17,7 @@ from typing import Any
 
 from iam.evidence.events import leaf, moment, parsed_moment
 from iam.evidence.keys import SigningKey
-from iam.evidence.strict import NotStrict, document
+from iam.evidence.strict import NotStrict, document, is_hash
 
 FORMAT = "kube-iam audit block 1"
 NOTHING = "0" * 64
@@ -55,6 +55,8 @@ class Block:
             raise NotABlock(f"the header is not of the format {FORMAT!r}")
         if not (facts["number"] > 0 and facts["first"] > 0 and 0 < facts["count"] <= LARGEST):
             raise NotABlock("the header's numbers are not those of a block")
+        if not all(is_hash(facts[name]) for name in ("previous", "root", "key")):
+            raise NotABlock("the header's hashes are none")
         try:
             parsed_moment(facts["sealed_at"])
         except ValueError:
@@ -115,6 +117,21 @@ class Head:
     last: int
     hash: str
     sealed_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A head, and when it was anchored by the clock of that moment, which a block's own time may be ahead of."""
+
+    head: Head
+    anchored_at: str
+
+
+def unhex(leaves: str) -> bytes:
+    """Hashes as they are written. Raises ValueError, also for blanks between them, which Python would allow."""
+    if not leaves.isalnum():
+        raise ValueError("is not hex")
+    return bytes.fromhex(leaves)
 
 
 def root(leaves: bytes) -> str:

@@ -50,7 +50,7 @@ def severity(action: str, result: str) -> int:
     """0 to 10: 8 for an alarm, 6 for what failed, 5 for what was refused, 3 for what was changed, 1 for daily life."""
     if action in ALARMS:
         return 8
-    return 1 if result == "done" and action in _DAILY else _SEVERITIES[result]
+    return 1 if result == "done" and action in _DAILY else _SEVERITIES.get(result, 6)
 
 
 def title(action: str) -> str:

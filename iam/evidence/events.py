@@ -17,8 +17,8 @@ FIELDS = (
     "target_kind", "target_name", "person", "case_id", "cluster", "details",
 )  # fmt: skip
 """In the order of the text. ``person`` is whom it concerns, ``case_id`` the access request that it belongs to."""
-LONGEST = 16_384
-"""Characters of one value in the details; what is longer is cut and marked with an ellipsis."""
+LONGEST, MOST = 16_384, 1000
+"""Characters of one value in the details, and values of one list; what is longer is cut and says so."""
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _LEAF = b"\x00"
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
@@ -31,7 +31,10 @@ def text_of(facts: Mapping[str, Any]) -> str:
 
 def facts_of(text: str | bytes) -> dict[str, Any]:
     """The facts back. Raises ValueError for what is no event."""
-    facts = json.loads(text)
+    try:
+        facts = json.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply for an event") from None
     if not isinstance(facts, dict) or not set(FIELDS) <= facts.keys():
         raise ValueError("is not the text of an event")
     return facts
@@ -66,5 +69,6 @@ def _clean(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_clean(str(key)): _clean(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_clean(inner) for inner in (sorted(value) if isinstance(value, set | frozenset) else value)]
+        every = sorted(value) if isinstance(value, set | frozenset) else list(value)
+        return [*map(_clean, every[:MOST]), *([f"… and {len(every) - MOST} more"] if len(every) > MOST else [])]
     return value

@@ -11,18 +11,20 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
-from iam.evidence.blocks import Block, Head
+from iam.evidence.blocks import Anchor, Block, Head, unhex
+from iam.evidence.events import moment, parsed_moment
 from iam.evidence.keys import Introduction, SigningKey
-from iam.evidence.strict import NotStrict, document
+from iam.evidence.strict import NotStrict, document, is_hash
 
 FORMAT = "kube-iam audit export 1"
 MANIFEST = "kube-iam audit manifest 1"
 _EVENT, _EVENT_TEXT = b'{"seq":', b',"event":'
 _BLOCK, _LEAVES, _SIGNATURE = b'{"block":', b',"leaves":"', b'","signature":"'
 _MANIFEST, _MANIFEST_SIGNATURE = b'{"manifest":', b',"signature":"'
-_MANIFEST_LINE = re.compile(rb'\{"manifest":(\{.*\}),"signature":"([0-9a-f]{128})"(?:,"keys":(\[.*\]))?\}\n')
+_SIGNED = re.compile(rb',"signature":"([0-9a-f]{128})"(?:,"keys":(\[.*\]))?\}\n')
 _END = b'"}'
 
 
@@ -75,6 +77,7 @@ def is_manifest(line: bytes) -> bool:
 def read_opening(line: bytes) -> tuple[dict[str, Any], list[Introduction]]:
     """The first line again. Raises NotAnExport."""
     facts = _read(line, {"format": str, "export": str, "kind": str, "filter": dict, "upto": int, "begun_at": str, "keys": list}, FORMAT)
+    _moment(facts["begun_at"])
     return facts, _introductions(facts["keys"])
 
 
@@ -94,31 +97,35 @@ def read_block(line: bytes) -> Block:
     if not leaves or not mark or not line.endswith(b'"}\n'):
         raise NotAnExport("the line of a block is not whole")
     try:
-        return Block(header.removeprefix(_BLOCK), bytes.fromhex(hashes.decode("ascii")), signature[:-3].decode("ascii"))
+        return Block(header.removeprefix(_BLOCK), unhex(hashes.decode("ascii")), signature[:-3].decode("ascii"))
     except ValueError as error:
         raise NotAnExport("the line of a block is not whole") from error
 
 
 def read_manifest(line: bytes) -> tuple[bytes, dict[str, Any], str, list[Introduction]]:
     """A manifest's text, its facts, its signature, and the keys if it names them. Only what is signed is read. Raises NotAnExport."""
-    parts = _MANIFEST_LINE.fullmatch(line)
-    if not parts:
+    end = line.find(b"}" + _MANIFEST_SIGNATURE) + 1  # nowhere before, for a quote within a text is escaped
+    signed = _SIGNED.fullmatch(line, end)
+    if not line.startswith(_MANIFEST) or not end or not signed:
         raise NotAnExport("the manifest is not whole")
-    members = {"export": str, "kind": str, "filter": dict, "upto": int, "events": int, "bytes": int, "sha256": str, "key": str}
-    facts = _read(parts[1], {"format": str} | members, MANIFEST)
-    named = _read(b'{"keys":%b}' % (parts[3] or b"[]"), {"keys": list})["keys"]
-    return parts[1], facts, parts[2].decode(), _introductions(named)
+    text = line[len(_MANIFEST) : end]
+    members = {"export": str, "kind": str, "filter": dict, "begun_at": str, "upto": int, "events": int, "bytes": int, "sha256": str}
+    facts = _read(text, {"format": str, "key": str} | members, MANIFEST)
+    if not is_hash(facts["key"]):
+        raise NotAnExport("the manifest's key is none")
+    named = _read(b'{"keys":%b}' % (signed[2] or b"[]"), {"keys": list})["keys"]
+    return text, facts, signed[1].decode(), _introductions(named)
 
 
-def anchor_line(head: Head, key: str, signature: str) -> bytes:
+def anchor_line(head: Head, key: str, signature: str, now: datetime) -> bytes:
     """A head as it is anchored outside."""
-    return _json({**asdict(head), "key": key, "signature": signature}) + b"\n"
+    return _json({**asdict(head), "key": key, "signature": signature, "anchored_at": moment(now)}) + b"\n"
 
 
-def read_anchor(line: bytes) -> Head:
+def read_anchor(line: bytes) -> Anchor:
     """One line of a file of anchors. Raises NotAnExport."""
-    facts = _read(line, {"number": int, "last": int, "hash": str, "sealed_at": str})
-    return Head(facts["number"], facts["last"], facts["hash"], facts["sealed_at"])
+    facts = _read(line, {"number": int, "last": int, "hash": str, "sealed_at": str, "anchored_at": str})
+    return Anchor(Head(facts["number"], facts["last"], facts["hash"], facts["sealed_at"]), _moment(facts["anchored_at"]))
 
 
 def _read(text: bytes, members: dict[str, type], form: str = "") -> dict[str, Any]:
@@ -129,6 +136,14 @@ def _read(text: bytes, members: dict[str, type], form: str = "") -> dict[str, An
     if form and facts["format"] != form:
         raise NotAnExport(f"this does not say {form!r}")
     return facts
+
+
+def _moment(text: str) -> str:
+    try:
+        parsed_moment(text)
+    except ValueError:
+        raise NotAnExport(f"{text[:40]!a} is no time") from None
+    return text
 
 
 def _introductions(found: list[Any]) -> list[Introduction]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,10 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from iam.evidence.strict import is_hash
+
 _INTRODUCTION = b"kube-iam audit key 1\n"
+_SIGNATURE = re.compile(r"[0-9a-f]{128}")
 _PEM = "-----END PUBLIC KEY-----"
 
 
@@ -140,18 +144,16 @@ def _one_from_pem(block: str) -> bytes:
 
 
 def _raw(public: str) -> bytes:
-    try:
-        raw = bytes.fromhex(public)
-    except ValueError as error:
-        raise NotAKey("a named key is not written in hex") from error
-    if len(raw) != 32:
-        raise NotAKey("a named key is not 32 bytes long")
-    return raw
+    if not is_hash(public):
+        raise NotAKey("a named key is not 32 bytes in hex")
+    return bytes.fromhex(public)
 
 
 def _verify(key: Ed25519PublicKey, signature: str, text: bytes) -> bool:
+    if not _SIGNATURE.fullmatch(signature):
+        return False
     try:
         key.verify(bytes.fromhex(signature), text)
-    except (InvalidSignature, ValueError):
+    except InvalidSignature:
         return False
     return True

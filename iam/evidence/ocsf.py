@@ -27,7 +27,8 @@ _CLASSES: Mapping[int, Mapping[str, int]] = {
     },
     ENTITY_MANAGEMENT: {
         "cluster.registered": 6, "cluster.probed": 2, "cluster.changed": 3, "cluster.reconciled": 3, "cluster.removed": 7,
-        "cluster.away": OTHER, "sync.stopped": 12, "sync.resumed": 13, "token.created": 1, "token.revoked": 4,
+        "cluster.away": OTHER, "cluster.back": OTHER, "sync.accepted": OTHER,
+        "sync.stopped": 12, "sync.resumed": 13, "token.created": 1, "token.revoked": 4,
         "policy.created": 1, "policy.changed": 3, "policy.published": 8, "policy.removed": 4,
         "catalogue.changed": 3, "catalogue.removed": 4, "rule.changed": 3, "rule.removed": 4,
         "emergency.changed": 3, "emergency.removed": 4, "webhook.created": 1, "webhook.removed": 4,
@@ -43,7 +44,7 @@ _CLASSES: Mapping[int, Mapping[str, int]] = {
     },
     GROUP_MANAGEMENT: {"mapping.created": 1, "mapping.removed": 2},
     API_ACTIVITY: {
-        "credential.issued": 1, "audit.export.begun": 2, "audit.exported": 2, "audit.pruned": 4,
+        "credential.issued": 1, "downloaded": 2, "audit.export.begun": 2, "audit.exported": 2, "audit.pruned": 4,
         **dict.fromkeys((
             "access.denied", "notice.lost", "audit.forged", "audit.late", "audit.lags", "audit.caught.up", "audit.clock",
         ), OTHER),
@@ -68,7 +69,7 @@ def ocsf(seq: int, facts: Facts, *, version: str) -> dict[str, Any]:
         "activity_id": activity, **({"activity_name": action} if activity == OTHER else {}),
         "category_uid": class_uid // 1000, "class_uid": class_uid, "type_uid": class_uid * 100 + activity,
         "time": milliseconds(facts["at"]), "message": title(action),
-        "severity_id": _ALARM if action in ALARMS else _SEVERITIES[result],
+        "severity_id": _ALARM if action in ALARMS else _SEVERITIES.get(result, 3),
         **({"status_id": 1, "status": "Success"} if result == "done" else {"status_id": 2, "status": "Failure"}),
         **_filled(status_code=result, status_detail=facts["reason"]),
         "metadata": _metadata(seq, facts, version),

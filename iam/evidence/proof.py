@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from iam.evidence.blocks import NOTHING, Block, Head, NotABlock, head_of
+from iam.evidence.blocks import NOTHING, Anchor, Block, Head, NotABlock, head_of
 from iam.evidence.events import facts_of, leaf, moment, parsed_moment
 from iam.evidence.keys import KeyRing
 
@@ -65,15 +66,15 @@ class Report:
         return not self.findings
 
     def add(self, kind: Kind, words: str, *, seq: int = 0, block: int = 0) -> None:
-        """Note something wrong; of very many, the first hundred."""
-        if len(self.findings) < MOST:
-            self.findings.append(Finding(kind, words, seq, block))
+        """Note something wrong, in its place; of very many, the hundred that went wrong first."""
+        insort(self.findings, Finding(kind, words, seq, block), key=lambda finding: finding.block or _LAST)
+        del self.findings[MOST:]
 
 
 class Proof:
     """One pass over one chain, or a part of it."""
 
-    def __init__(self, ring: KeyRing, *, anchors: Iterable[Head] = (), is_complete: bool = True, starts_at: int = 1) -> None:
+    def __init__(self, ring: KeyRing, *, anchors: Iterable[Anchor] = (), is_complete: bool = True, starts_at: int = 1) -> None:
         """``is_complete``: every event and block must be there (an export that was filtered holds some of them);
         ``starts_at``: the number of the first block, 0 if it may be any.
         """
@@ -82,10 +83,10 @@ class Proof:
         self._anchors = list(anchors)
         self._anchored: dict[int, set[str]] = defaultdict(set)
         for anchor in self._anchors:
-            self._anchored[anchor.number].add(anchor.hash)
+            self._anchored[anchor.head.number].add(anchor.head.hash)
         self._is_complete = is_complete
         self._starts_at = starts_at
-        self._missing: list[Block] = []
+        self._missing: list[_Emptied] = []
         self._removals: list[_Removal] = []
 
     def excuse(self, last: int, sealed_before: str) -> None:
@@ -108,10 +109,10 @@ class Proof:
 
     def finish(self, loose: Sequence[Sealed] = (), *, is_open_end: bool = True, until: str = "") -> Report:
         """After the last block; ``loose`` are events behind it. ``is_open_end`` says that the chain should reach its end here, as it was
-        ``until`` then (now, if that is empty): what was anchored later lies beyond it.
+        ``until`` then (now, if that is empty): what was anchored later may lie beyond it.
         """
         for block in self._missing:
-            if any(removal.excuses(block) for removal in self._removals):
+            if any(removal.excuses(block) for removal in reversed(self._removals)):
                 self.report.removed_by_retention += block.last - block.first + 1
             else:
                 words = f"Event {block.first} is gone, and all others up to {block.last}; no retention took them."
@@ -120,7 +121,6 @@ class Proof:
             self.report.add(Kind.INSERTED, f"Event {seq} stands behind the last block.", seq=seq)
         if is_open_end:
             self._end(until)
-        self.report.findings.sort(key=lambda finding: finding.block or _LAST)
         return self.report
 
     def _block(self, block: Block) -> None:
@@ -162,7 +162,7 @@ class Proof:
             self._removals += [removal for seq, text in events if _PRUNED_MARK in text and (removal := _removal(seq, text))]
             return
         if self._is_complete and not events:
-            self._missing.append(block)
+            self._missing.append(_Emptied(block.number, block.first, block.last, block.sealed_at))
             return
         self._one_by_one(block, events)
 
@@ -190,13 +190,23 @@ class Proof:
     def _end(self, until: str) -> None:
         """An anchor further on than the chain says that its end was cut off."""
         reached = self.report.head.number if self.report.head else 0
-        beyond = [anchor for anchor in self._anchors if anchor.number > reached and not (until and anchor.sealed_at > until)]
+        beyond = [one.head for one in self._anchors if one.head.number > reached and not (until and one.anchored_at > until)]
         if beyond:
-            furthest = max(beyond, key=lambda anchor: anchor.number)
+            furthest = max(beyond, key=lambda head: head.number)
             first = (self.report.head.last if self.report.head else 0) + 1
             gone = f"event {first} to {furthest.last} are gone"
             words = f"The end was cut off: {gone}, block {furthest.number} was anchored, sealed at {furthest.sealed_at}."
             self.report.add(Kind.CUT_OFF, words, seq=first, block=reached + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Emptied:
+    """Of a block none of whose events is there, what counts."""
+
+    number: int
+    first: int
+    last: int
+    sealed_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +218,7 @@ class _Removal:
     before: str
     """Blocks that were sealed before this moment."""
 
-    def excuses(self, block: Block) -> bool:
+    def excuses(self, block: _Emptied) -> bool:
         """It removes only what was sealed before it, and is as old as it says that all of it was."""
         return block.last <= self.last < self.seq and block.sealed_at <= self.before
 

@@ -10,11 +10,16 @@ from gzip import BadGzipFile
 from typing import IO, Any
 
 from iam.evidence import exports
-from iam.evidence.blocks import LARGEST, Head
+from iam.evidence.blocks import LARGEST, Anchor
 from iam.evidence.keys import KeyRing, NotAKey
 from iam.evidence.proof import Kind, Proof, Report, Sealed
 
 LONGEST_LINE = 16 * 1024 * 1024
+LONGEST_BLOCK = 2 * LONGEST_LINE
+"""Bytes of a block's events that are held at a time, and then of the block."""
+CHAIN = "jsonl"
+"""The kind of export that proves its events by themselves."""
+LONGEST_MANIFEST = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -29,13 +34,14 @@ class Proven:
 class _Reader:
     """One pass over an export of the kind jsonl."""
 
-    def __init__(self, first: bytes, trusted: Sequence[bytes], anchors: Iterable[Head]) -> None:
+    def __init__(self, first: bytes, trusted: Sequence[bytes], anchors: Iterable[Anchor]) -> None:
         self._opening, keys = exports.read_opening(first)
         self._ring = KeyRing(trusted, keys)
         is_complete = not self._opening["filter"]
         self._proof = Proof(self._ring, anchors=anchors, is_complete=is_complete, starts_at=1 if is_complete else 0)
         self._is_complete = is_complete
         self._waiting: list[Sealed] = []
+        self._held = 0
         self._digest = hashlib.sha256(first)
         self._size = len(first)
         self._lines = 1
@@ -64,12 +70,13 @@ class _Reader:
 
     def _take(self, line: bytes) -> None:
         if exports.is_event(line):
-            if len(self._waiting) == LARGEST:
+            self._held += len(line)
+            if len(self._waiting) == LARGEST or self._held > LONGEST_BLOCK:
                 raise exports.NotAnExport("there are more events than a block holds, and no block")
             self._waiting.append(exports.read_event(line))
         elif exports.is_block(line):
             self._proof.take(exports.read_block(line), self._waiting)
-            self._waiting = []
+            self._waiting, self._held = [], 0
         elif exports.is_manifest(line):
             self._manifest = _checked_manifest(line, self._ring, self._proof.report)
             _compare_bytes(self._manifest, self._digest.hexdigest(), self._size, self._proof.report)
@@ -85,10 +92,15 @@ class _Reader:
             self._proof.excuse(pruned["last"], pruned["before"])
 
     def _compare(self, report: Report) -> None:
+        reached, upto = report.head.last if report.head else 0, self._opening["upto"]
+        if self._manifest and self._is_complete and reached != upto:
+            words = f"The export should reach event {upto}, and ends at {reached}."
+            report.add(Kind.CUT_OFF, words, seq=reached + 1, block=report.head.number + 1 if report.head else 1)
         if self._manifest and self._manifest.get("events") != report.events:
             words = f"The manifest says {self._manifest['events']} events, and there are {report.events}."
             report.add(Kind.REMOVED if report.events < self._manifest["events"] else Kind.INSERTED, words)
-        if self._manifest and any(self._manifest.get(name) != self._opening.get(name) for name in ("export", "kind", "filter", "upto")):
+        shared = ("export", "kind", "filter", "upto", "begun_at")
+        if self._manifest and any(self._manifest.get(name) != self._opening.get(name) for name in shared):
             report.add(Kind.CHANGED, "The first line and the manifest are of two exports.")
 
 
@@ -109,7 +121,7 @@ def _until_cut(lines: Iterable[bytes], report: Report) -> Iterator[bytes]:
         report.add(Kind.UNREADABLE, f"{problem}.")
 
 
-def verify_export(lines: Iterable[bytes], trusted: Sequence[bytes], anchors: Iterable[Head] = ()) -> Proven:
+def verify_export(lines: Iterable[bytes], trusted: Sequence[bytes], anchors: Iterable[Anchor] = ()) -> Proven:
     """An export of the kind jsonl. Lines keep their line ends. Raises NotAnExport where the first line is none, NotAKey."""
     iterator = iter(lines)
     return _Reader(next(iterator, b""), trusted, anchors).read(iterator)
@@ -119,6 +131,8 @@ def verify_table(parts: Iterable[bytes], manifest: bytes, trusted: Sequence[byte
     """Any other kind, beside its manifest: whether these are the bytes that were exported. Raises NotAnExport, NotAKey."""
     report = Report()
     facts = _checked_manifest(manifest, KeyRing(trusted), report)
+    if facts["kind"] == CHAIN:
+        raise exports.NotAnExport("the manifest of an export as jsonl stands at its end, and proves nothing elsewhere")
     digest, size = hashlib.sha256(), 0
     for part in _until_cut(parts, report):
         digest.update(part)
@@ -128,7 +142,7 @@ def verify_table(parts: Iterable[bytes], manifest: bytes, trusted: Sequence[byte
     return Proven(report, facts)
 
 
-def read_anchors(lines: Iterable[bytes]) -> Iterator[Head]:
+def read_anchors(lines: Iterable[bytes]) -> Iterator[Anchor]:
     """The heads of a file of anchors. Raises NotAnExport."""
     return (exports.read_anchor(line) for line in lines if line.strip())
 

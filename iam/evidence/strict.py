@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 LARGEST_NUMBER = 2**63 - 1
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class NotStrict(ValueError):
@@ -21,10 +23,19 @@ def document(text: str | bytes, members: Mapping[str, type]) -> dict[str, Any]:
         raise NotStrict(str(error) if isinstance(error, NotStrict) else "this is not JSON") from None
     if not isinstance(found, dict):
         raise NotStrict("this is no JSON object")
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise NotStrict("there is half a character in it") from None
     for name, kind in members.items():
         if type(found.get(name)) is not kind:
             raise NotStrict(f"{name} is missing, or not what it should be")
     return found
+
+
+def is_hash(text: object) -> bool:
+    """Whether this is a SHA-256 in lower-case hex, as hashes and keys are written."""
+    return isinstance(text, str) and bool(_HASH.fullmatch(text))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

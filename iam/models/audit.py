@@ -17,7 +17,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import TypeDecorator
 
-from iam.evidence.blocks import Block
+from iam.evidence.blocks import Block, unhex
 from iam.evidence.events import facts_of, moment, parsed_moment
 from iam.models.base import Base, UtcDateTime
 
@@ -173,7 +173,7 @@ class AuditBlock(Base):
     @property
     def block(self) -> Block:
         """As it is verified. Raises ValueError for leaves that are none."""
-        return Block(self.header.encode(), bytes.fromhex(self.leaves), self.signature)
+        return Block(self.header.encode(), unhex(self.leaves), self.signature)
 
 
 class AuditKey(Base):

@@ -124,7 +124,7 @@ class Services:
             world=world, audit=audit, signing_keys=keys, sealer=sealer,
             chain=Chain(world, audit, sealer), stories=Stories(audit), verifier=Verifier(world, audit, sealer, keys),
             exports=Exports(world, audit, sealer, keys, retention), anchoring=Anchoring(world, audit, outlets),
-            forwarding=Forwarding(world, audit, sealer, outlets), started=Started(world, audit),
+            forwarding=Forwarding(world, audit, sealer, keys, retention, outlets), started=Started(world, audit),
             people=people, accounts=Accounts(world, audit), logins=logins, tokens=Tokens(world, audit, people),
             clusters=clusters, access=access, holdings=holdings,
             credentials=Credentials(world, audit, holdings), reconciler=Reconciler(world, audit, clusters, holdings, grants),

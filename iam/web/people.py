@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from iam import services
 from iam.services.audit import Filter
+from iam.web.audit_words import by_day, sentence
 from iam.web.visitors import actor, login_required
 
 pages = Blueprint("people", __name__, url_prefix="/people")
@@ -28,9 +29,10 @@ def show(person_id: str) -> str:
     """One person."""
     ours = services.current()
     person = ours.people.get(actor(), person_id)
-    events = ours.audit.list(actor(), Filter(target=person.username, limit=10)) if actor().has("administrator", "auditor") else []
+    events = ours.audit.list(actor(), Filter(person=person.username, limit=10)) if actor().has("administrator", "auditor") else []
     return render_template(
-        "people/show.html", person=person, roles=sorted(ours.people.roles_of(person)), holdings=ours.holdings.of(person), events=events
+        "people/show.html", person=person, roles=sorted(ours.people.roles_of(person)), holdings=ours.holdings.of(person),
+        days=list(by_day(events)), sentence=sentence,
     )
 
 

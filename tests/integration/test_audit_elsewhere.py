@@ -237,7 +237,7 @@ REFUSED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "lacks an event": (lambda content: content[: content.index(b'{"seq":2,')] + content[content.index(b'{"seq":3,') : 30_000], "is gone"),
     "is of another trail": (lambda _: (FOLDER / "cut-after-block.jsonl").read_bytes(), "cannot be resumed"),
     "is a part": (lambda _: (FOLDER / "filtered.jsonl").read_bytes().partition(b'{"manifest"')[0], "cannot be resumed"),
-    "is not ours": (lambda content: re.sub(rb'"export":"\w+"', b'"export":"none"', content[:30_000]), "made here, can be resumed"),
+    "is not ours": (lambda content: re.sub(rb'"export":"\w+"', b'"export":"none"', content[:30_000]), "No such export was begun here"),
 }
 
 

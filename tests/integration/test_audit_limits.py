@@ -15,6 +15,7 @@ from fixtures.offline import events
 from fixtures.product import Product, ProductMaker
 from sqlalchemy import insert
 
+from iam.evidence.blocks import LARGEST
 from iam.evidence.events import FIELDS, text_of
 from iam.evidence.keys import to_pem
 from iam.models import AuditEvent, db
@@ -204,7 +205,7 @@ def peak(product: Product, out: Path, upto: int = 0) -> int:
 def test_memory_does_not_grow_with_an_export(crowded: Product, auditor: Auditor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iam.services.audit.streams.PAGE", 2000)  # two pages are held at a time, so that there is much to grow by
     out, auditor.key = tmp_path / "whole.jsonl", tmp_path / "first.pem"
-    half, all_of_it = peak(crowded, out, MANY // 2), peak(crowded, out)
+    half, all_of_it = peak(crowded, out, MANY // 2 // LARGEST * LARGEST), peak(crowded, out)
     assert out.stat().st_size > 25_000_000
     assert all_of_it < 1.1 * half
     found = auditor.both(out)

@@ -170,7 +170,7 @@ class TestAnchors:
         assert len(path.read_bytes().splitlines()) == 1
         product.clock.forward(minutes=1)
         assert self.anchored(product).position == self.head(product).number
-        assert list(read_anchors(path.read_bytes().splitlines()))[-1] == self.head(product)
+        assert list(read_anchors(path.read_bytes().splitlines()))[-1].head == self.head(product)
 
     def test_a_config_map_of_a_cluster(self, make_product: ProductMaker, control_plane: ControlPlane) -> None:
         api = ApiServer(read_kubeconfig(control_plane.kubeconfig()))
@@ -187,7 +187,7 @@ class TestAnchors:
             kept = api.get("/api/v1/namespaces/default/configmaps/kube-iam-audit-head")["data"][KEY]
         finally:
             api.delete("/api/v1/namespaces/default/configmaps/kube-iam-audit-head")
-        assert list(read_anchors([kept.encode()])) == [self.head(product)]
+        assert [one.head for one in read_anchors([kept.encode()])] == [self.head(product)]
 
     def test_a_webhook_that_does_not_answer_is_tried_again(self, make_product: ProductMaker) -> None:
         anchor = {"kind": "webhook", "name": "far", "url": f"https://127.0.0.1:{free_port()}/", "secret": "s" * 32}

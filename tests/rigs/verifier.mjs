@@ -154,7 +154,7 @@ class Trail {
     if (this.manifest.events !== this.events) wrong("events");
     const removed = this.manifest.pruned; // "sealed before": one microsecond less
     if (isNumber(removed?.last, 1)) this.removals.push({ last: removed.last, until: moment(removed.before) - 1 });
-    for (const name of ["export", "kind", "filter", "upto"]) if (!same(this.manifest[name], opening[name])) wrong(name);
+    for (const name of ["export", "kind", "filter", "upto", "begun_at"]) if (!same(this.manifest[name], opening[name])) wrong(name);
   }
 
   end() {
@@ -169,7 +169,7 @@ class Trail {
     if (!this.everything) return;
     if (this.opening.upto !== last) this.findings.add("cut", "the export does not reach the event that its opening names", last + 1);
     for (const [beyond, anchors] of this.anchors) {
-      if (beyond > number && anchors.some((anchor) => moment(anchor.sealed_at) < moment(this.opening.begun_at))) {
+      if (beyond > number && anchors.some((anchor) => moment(anchor.anchored_at) <= moment(this.opening.begun_at))) {
         this.findings.add("cut", "an anchored block is beyond the end", null, beyond);
       }
     }
@@ -211,7 +211,7 @@ function readAnchors(path, findings) {
   const anchors = new Map();
   for (const line of path ? readFileSync(path, "latin1").split("\n").filter((text) => text.trim()) : []) {
     const anchor = parsed(Buffer.from(line, "latin1"));
-    const good = anchor && isNumber(anchor.number, 1) && isHash(anchor.hash) && !Number.isNaN(moment(anchor.sealed_at));
+    const good = anchor && isNumber(anchor.number, 1) && isHash(anchor.hash) && !Number.isNaN(moment(anchor.anchored_at));
     if (!good) findings.add("anchor", "an anchor cannot be read");
     else anchors.set(anchor.number, [...(anchors.get(anchor.number) ?? []), anchor]);
   }
@@ -230,6 +230,7 @@ async function verifyOther(path, manifestPath, keys, findings) {
     bytes += text.length + (ended ? 1 : 0);
   }
   if (!manifest) return 0;
+  if (manifest.kind === "jsonl") findings.add("manifest", "the manifest of a chain proves nothing beside a file");
   if (manifest.bytes !== bytes) findings.add("manifest", 'the manifest has another "bytes" than the file');
   if (manifest.sha256 !== hash.digest("hex")) findings.add("manifest", 'the manifest has another "sha256" than the file');
   return manifest.events;

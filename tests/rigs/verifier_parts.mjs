@@ -133,7 +133,8 @@ export function readManifest(line, keys, findings, own) {
   const text = line.subarray(MANIFEST_START.length, Math.max(cut, MANIFEST_START.length));
   const tail = cut < 0 || !startsWith(line, MANIFEST_START) ? null : MANIFEST_TAIL.exec(line.subarray(cut).toString("utf8"));
   const manifest = tail ? parsed(text) : null;
-  const good = manifest && Object.entries(MANIFEST).every(([name, kind]) => typeof manifest[name] === kind && manifest[name] !== null);
+  const good = manifest && Object.entries(MANIFEST).every(([name, kind]) => typeof manifest[name] === kind && manifest[name] !== null)
+    && isHash(manifest.key);
   if (!good || manifest.format !== "kube-iam audit manifest 1" || (own && tail[2] === undefined)) {
     findings.add("manifest", "the manifest cannot be read");
     return null;

@@ -10,7 +10,7 @@ from typing import Any
 
 from iam.evidence import exports
 from iam.evidence.blocks import Block, Head, head_of, seal
-from iam.evidence.events import FIELDS, moment, text_of
+from iam.evidence.events import FIELDS, moment, parsed_moment, text_of
 from iam.evidence.keys import Introduction, SigningKey
 
 BEGINNING = datetime(2026, 11, 22, 21, 35, 17, 123456, UTC)
@@ -89,7 +89,8 @@ class Trail:
 
     def anchors(self) -> bytes:
         """All heads, as they were anchored."""
-        return b"".join(exports.anchor_line(head_of(block), block.key, block.signature) for block in sealed(self.texts, self.signers))
+        blocks = sealed(self.texts, self.signers)
+        return b"".join(exports.anchor_line(head_of(one), one.key, one.signature, parsed_moment(one.sealed_at)) for one in blocks)
 
 
 def closed(lines: Lines, facts: Mapping[str, Any], key: SigningKey, head: Head, removed: Mapping[str, Any] | None) -> Lines:

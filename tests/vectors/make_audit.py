@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vectors.audit_trails import EVENTS, FIRST, MALLORY, NAMED, OTHER, SECOND, Lines, Trail, at, pruned, said, sealed
+from vectors.audit_trails import EVENTS, FIRST, MALLORY, NAMED, OTHER, SECOND, Lines, Trail, at, closed, pruned, said, sealed
 
 from iam.evidence import exports, tables
 from iam.evidence.blocks import Block, head_of
@@ -43,6 +43,12 @@ def forged_manifest(line: bytes, content: bytes, **more: Any) -> bytes:
     """A second text in the line of a manifest that was really signed: readers of JSON take the last."""
     facts = json.loads(line)["manifest"] | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), **more}
     return line[:-2] + b',"manifest":' + json.dumps(facts, separators=(",", ":")).encode() + b"}\n"
+
+
+def signed(line: bytes) -> tuple[bytes, str]:
+    """The text and the signature of a manifest's line."""
+    text, _facts, signature, _keys = exports.read_manifest(line)
+    return text, signature
 
 
 def swapped(lines: Lines, one: int, other: int) -> Lines:
@@ -94,6 +100,19 @@ def twice() -> Lines:
     block = sealed(EVENTS)[1]
     header = block.header.replace(b'"count":2', b'"count":1,"count":2')
     return [*lines[:6], exports.block_line(Block(header, block.leaves, FIRST.sign(header))), *lines[7:]]
+
+
+def begun_later() -> Lines:
+    """Signed in order, but for the moment in the first line: with another, anchors would count, or not."""
+    trail = Trail(EVENTS)
+    opening = exports.opening(trail.facts() | {"begun_at": moment(at(-999))}, NAMED)
+    return closed([opening, *trail.export()[1:-1]], trail.facts(), SECOND, head_of(sealed(EVENTS)[-1]), None)
+
+
+def ends_early() -> Lines:
+    """Signed in order, but for the last block, which is not there."""
+    trail = Trail(EVENTS)
+    return closed(trail.export()[:7], trail.facts(), SECOND, head_of(sealed(EVENTS)[-1]), None)
 
 
 def good() -> list[Vector]:
@@ -194,6 +213,12 @@ def bad_trails() -> list[Vector]:
         Vector("retention-itself", "It says that it removes itself.", Trail(pruned(last=5)).export(range(3, 7)), (REMOVED, 1, 1)),
         Vector("retention-failed", "It failed, and removed nothing.", Trail(pruned("failed")).export(range(3, 7)), (REMOVED, 1, 1)),
         Vector("retention-by-manifest-young", "So the manifest says.", Trail(EVENTS, pruned=young).export([5, 6]), (REMOVED, 3, 2)),
+        Vector("ends-early", "It says that it reaches the last event.", ends_early(), (CUT_OFF, 5, 3)),
+        Vector("begun-otherwise", "First line and manifest say another beginning.", begun_later(), (CHANGED, 0, 0)),
+        Vector("key-no-hash", "A name of a key that a terminal would obey.",
+               replaced(Trail(EVENTS).export(), 3, FIRST.fingerprint.encode(), b"\\u001b[2J"), (BLOCK_CHANGED, 0, 1)),
+        Vector("chain-as-table", "The manifest of a chain proves nothing beside one.", Trail(rewritten).export()[:-1],
+               manifest="whole-manifest.json"),
         Vector("header-name-twice", "A header that is read in two ways, well signed.", twice(), None),
         Vector("anchors-beyond", "A block was anchored that is not there.", Trail(EVENTS[:4], (FIRST, FIRST)).export(), (CUT_OFF, 5, 3),
                **anchored),
@@ -210,6 +235,7 @@ def made() -> dict[str, bytes]:
     files = {name: "".join(to_pem(key.public) for key in keys).encode() for name, keys in pems.items()}
     content, manifest = table()
     files |= {"anchors.jsonl": Trail(EVENTS).anchors(), "table.csv.manifest.json": manifest}
+    files["whole-manifest.json"] = exports.manifest_line(*signed(Trail(EVENTS).export()[-1]), NAMED)
     files["two-texts.json"] = forged_manifest(manifest, content.replace(b'"lee"', b'"ada"'))
     files |= {vector.path: b"".join(vector.lines) for vector in vectors}
     listed = {"format": "kube-iam audit vectors 1", "vectors": [vector.facts() for vector in vectors]}

@@ -60,7 +60,7 @@ class Anchoring:
             block = self._newest() if mine else None
             db.session.commit()
             if block:
-                self._put(settings, exports.anchor_line(head_of(block), block.key, block.signature)[:-1])
+                self._put(settings, exports.anchor_line(head_of(block), block.key, block.signature, self._world.now())[:-1])
                 again = self._world.now() + timedelta(seconds=self._world.settings.audit.anchor_seconds)
                 self._outlets.moved(_key(name), block.number, again)
 

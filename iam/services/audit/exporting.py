@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import func, select
 
 from iam import __version__
-from iam.errors import Invalid, NotFound
+from iam.errors import Invalid, NotFound, Unavailable
 from iam.evidence import exports, tables
 from iam.evidence.blocks import Head
 from iam.evidence.cef import cef
@@ -100,24 +100,27 @@ class Exports:
         self._sealer.seal()
         with transaction():
             self._keys.current()
-            head = self._sealer.head()
-        export = Export(kind, wanted, head.last if head else 0, actor, self._keys.named(), begun_at=moment(self._world.now()))
+            begun_at = moment(self._world.now())  # before the head is read: what was anchored until now is in it
+        head = self._sealer.head()
+        export = Export(kind, wanted, head.last if head else 0, actor, self._keys.named(), begun_at=begun_at)
         self._say_begun(export)
         return export
 
-    def resume(self, actor: Actor, export_id: str, reached: Head | None) -> Export:
+    def resume(self, actor: Actor, export_id: str, opening: bytes, reached: Head | None) -> Export:
         """Go on with an export of the whole trail as jsonl, of which everything up to a block is there and verified.
 
-        What it is says the event of its beginning, not the file. Raises Forbidden, Invalid.
+        What it is says the event of its beginning, and so has the file's first line. Raises Forbidden, Invalid.
         """
         export = self._begun(actor, export_id)
+        if opening != exports.opening(export.opening(), export.keys):
+            raise Invalid("The file's first line is not the one of this export; begin it again.", field="resume")
         if export.wanted.is_narrow or export.kind != "jsonl":
             raise Invalid("Only an export of the whole trail as jsonl, made here, can be resumed; begin this one again.", field="resume")
         block = next(streams.blocks(reached.last, reached.last), None) if reached else None
         if reached and (block is None or block.hash != reached.hash):
             raise Invalid("The file is not of this trail; begin the export again.", field="resume")
-        export.keys, export.after, export.is_continued = self._keys.named(), reached.last if reached else 0, True
         self._say_begun(export, reason="it goes on")
+        export.keys, export.after, export.is_continued = self._keys.named(), reached.last if reached else 0, True
         return export
 
     def rest(self, actor: Actor, export_id: str, size: int, sha256: str) -> Export:
@@ -147,13 +150,15 @@ class Exports:
         if event is None:
             raise Invalid("No such export was begun here; begin it again.", field="resume")
         facts = event.details
-        keys = [key for key, since in self._keys.since() if moment(since) <= facts["begun_at"]]
+        named = self._keys.named()
+        keys = named[: 1 + next((at for at, one in enumerate(named) if one.key == facts["key"]), len(named))]
         wanted = Filter.asked(facts["filter"])
         return Export(facts["kind"], wanted, int(facts["upto"]), actor, keys, id=export_id, begun_at=facts["begun_at"])
 
     def _say_begun(self, export: Export, *, reason: str = "") -> None:
+        told = export.opening() | {"key": export.keys[-1].key}
         with transaction():
-            self._audit.record(export.actor, Event.AUDIT_EXPORT_BEGUN, Target("export", export.id), reason=reason, **export.opening())
+            self._audit.record(export.actor, Event.AUDIT_EXPORT_BEGUN, Target("export", export.id), reason=reason, **told)
 
     def estimate(self, export: Export) -> int:
         """How many events it will hold."""
@@ -216,7 +221,8 @@ class Exports:
             yield b"".join(_formatted(export.kind, seq, text) for seq, text in page)
 
     def _proven(self, export: Export) -> Iterator[bytes]:
-        """Events, and behind those of each block the block."""
+        """Events, and behind those of each block the block. Raises Unavailable where the trail does not reach as far as it did."""
+        block = None
         for batch in batched(streams.chain(export.wanted, export.after, export.upto), AT_ONCE):
             part = []
             for block, events in batch:
@@ -225,6 +231,8 @@ class Exports:
                 part += [exports.event_line(seq, text) for seq, text in events]
                 part.append(exports.block_line(block))
             yield b"".join(part)
+        if not export.wanted.is_narrow and (block.last if block else export.after) != export.upto:
+            raise Unavailable("The audit trail is not whole: it ends before its head. Run iam audit verify.")
 
     def _manifest(self, export: Export) -> tuple[dict[str, Any], bytes, str]:
         """Its facts, its text, and the signature over that."""

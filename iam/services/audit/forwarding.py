@@ -12,14 +12,20 @@ from sqlalchemy import select
 
 from iam import __version__
 from iam.evidence import exports
+from iam.evidence.blocks import Block
 from iam.evidence.cef import cef
 from iam.evidence.events import facts_of
+from iam.evidence.keys import KeyRing
 from iam.evidence.ocsf import ocsf
+from iam.evidence.proof import Proof, Sealed
 from iam.evidence.rfc5424 import message
 from iam.models import AuditEvent, AuditOutlet, db
 from iam.notify.base import NotDelivered
+from iam.services.audit import streams
 from iam.services.audit.outlets import Outlets
+from iam.services.audit.retention import Retention
 from iam.services.audit.sealing import Sealer
+from iam.services.audit.signing import SigningKeys
 from iam.services.audit.trail import Audit
 from iam.services.base import READ, Actor, World
 from iam.settings.audit import Forward
@@ -45,13 +51,28 @@ class Standing:
     is_late: bool
 
 
+@dataclass
+class Batch:
+    """What goes on next, and how far that is."""
+
+    last: int
+    events: list[Sealed]
+
+    def take(self, block: Block, events: Sequence[Sealed]) -> None:
+        """The next block, of which some may have gone already."""
+        self.events += [(seq, text) for seq, text in events if seq > self.last]
+        self.last = block.last
+
+
 class Forwarding:
     """Use cases of forwarding."""
 
-    def __init__(self, world: World, audit: Audit, sealer: Sealer, outlets: Outlets) -> None:
+    def __init__(self, world: World, audit: Audit, sealer: Sealer, keys: SigningKeys, retention: Retention, outlets: Outlets) -> None:
         self._world = world
         self._audit = audit
         self._sealer = sealer
+        self._keys = keys
+        self._retention = retention
         self._outlets = outlets
 
     def due(self) -> list[str]:
@@ -69,12 +90,13 @@ class Forwarding:
         sent = 0
         with self._outlets.attempt(_key(name)) as mine:
             for _round in range(ROUNDS if mine else 0):
-                batch = self._next(self._at(name).position)
-                if not batch:
+                position = self._at(name).position
+                batch = self._next(position)
+                if batch.last == position:
                     break
-                self._world.sinks[_key(name)].send([_formatted(settings, seq, text) for seq, text in batch])
-                self._outlets.moved(_key(name), batch[-1][0])
-                sent += len(batch)
+                self._world.sinks[_key(name)].send([_formatted(settings, seq, text) for seq, text in batch.events])
+                self._outlets.moved(_key(name), batch.last)
+                sent += len(batch.events)
         return sent
 
     def standings(self, actor: Actor) -> list[Standing]:
@@ -95,26 +117,40 @@ class Forwarding:
         at = db.session.scalar(oldest)
         return max(timedelta(0), self._world.now() - at) if at else timedelta(0)
 
-    def _next(self, position: int) -> Sequence[tuple[int, bytes]]:
-        """Sealed events of ours, about half a megabyte at the most. Raises NotDelivered where somebody changed the trail."""
+    def _next(self, position: int) -> Batch:
+        """Events as they were sealed, each in its place, some hundreds or about half a megabyte. Raises NotDelivered where somebody changed
+        the trail: what stands before that is sent first.
+        """
         head = self._sealer.head()
         if head and position > head.last:
             raise NotDelivered("its position lies behind the end of the trail: somebody changed it. Run iam audit verify")
-        columns = AuditEvent.seq, AuditEvent.body, AuditEvent.mark
-        query = select(*columns).where(AuditEvent.seq > position, AuditEvent.seq <= (head.last if head else 0))
-        found, size = list[tuple[int, bytes]](), 0
-        for row in db.session.execute(query.order_by(AuditEvent.seq).limit(AT_ONCE)):
-            text = row.body.encode("utf-8", "replace")
-            if not self._world.vault.has_marked(text, row.mark):
-                if found:
-                    break  # what stands before it is sent
-                raise NotDelivered(f"event {row.seq} is not what this service wrote. Run iam audit verify")
-            found.append((row.seq or 0, text))
-            size += len(text)
-            if size > MOST_BYTES:
+        batch, size = Batch(position, []), 0
+        for block in streams.blocks(position + 1, head.last if head else 0):
+            try:
+                batch.take(block, self._sealed(block))
+            except NotDelivered:
+                if batch.events:
+                    break
+                raise
+            size += sum(len(text) for _seq, text in batch.events)
+            if len(batch.events) >= AT_ONCE or size > MOST_BYTES:
                 break
         db.session.commit()  # no transaction stays open while the other side answers
-        return found
+        return batch
+
+    def _sealed(self, block: Block) -> Sequence[Sealed]:
+        """The events of a block of ours; none of one that retention has emptied. Raises NotDelivered."""
+        ring = KeyRing([bytes.fromhex(one.public) for one in self._keys.named()])
+        query = select(AuditEvent.seq, AuditEvent.body).where(AuditEvent.seq >= block.first, AuditEvent.seq <= block.last)
+        events = [(row.seq or 0, row.body.encode("utf-8", "replace")) for row in db.session.execute(query.order_by(AuditEvent.seq))]
+        proof = Proof(ring, starts_at=0)
+        proof.take(block, events)
+        findings = proof.finish(is_open_end=False).findings
+        if not events and block.last <= self._retention.announced():
+            return []
+        if findings:
+            raise NotDelivered(f"{findings[0].words} Run iam audit verify")
+        return events
 
     def _at(self, name: str) -> AuditOutlet:
         return self._outlets.get(_key(name))

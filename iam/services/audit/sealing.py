@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Row, Update, bindparam, func, insert, select, text, update
@@ -16,7 +16,7 @@ from sqlalchemy import Row, Update, bindparam, func, insert, select, text, updat
 from iam import log
 from iam.errors import Unavailable
 from iam.evidence.blocks import LARGEST, Block, Head, NotABlock, head_of, seal
-from iam.evidence.events import facts_of, parsed_moment
+from iam.evidence.events import facts_of, leaf, parsed_moment
 from iam.evidence.keys import KeyRing
 from iam.models import AuditBlock, AuditEvent, db
 from iam.services import guard
@@ -28,7 +28,7 @@ from iam.services.locks import only_one
 
 _log = log.get(__name__)
 AT_ONCE = 4096
-_SLACK, _LATE = timedelta(seconds=5), timedelta(minutes=10)
+_SLACK, _LATE = timedelta(seconds=5), timedelta(minutes=1)
 
 
 _EVENTS = AuditEvent.__table__
@@ -93,7 +93,7 @@ class Sealer:
                 waiting.where(AuditEvent.seq.is_(None)).order_by(AuditEvent.id).limit(AT_ONCE).with_for_update()
             ).all()  # locked, so that a sealer that has lost its own lock waits here, and then finds them sealed
             last = self.head()
-            copies, known_texts = self.copies([(row.id, row.body) for row in found]), set[str]()
+            copies, known_texts = self.copies([(row.id, row.body) for row in found], known), set[str]()
             ours, forged = list[_Row](), self._ahead(last)
             for row in found:
                 is_new = row.id not in copies and row.body not in known_texts
@@ -116,24 +116,37 @@ class Sealer:
         reached = newest.last if newest else 0  # another sealer may just have gone on
         return [row for row in found if not row.seq or row.seq > reached]
 
-    def copies(self, rows: Sequence[tuple[int, str]]) -> set[int]:
-        """Those of these (row, text) whose text another, sealed row has. Each event has an id of its own, so two are never alike."""
-        moments = sorted({at for _row, text in rows if (at := _said_at(text))})
-        is_sealed = func.coalesce(AuditEvent.seq, 0) != 0  # said so that PostgreSQL looks for the few moments, not for all that is sealed
-        query = select(AuditEvent.id, AuditEvent.body).where(AuditEvent.at.in_(moments), is_sealed)
-        sealed = {found.body: found.id for found in db.session.execute(query)} if moments else {}
-        return {row for row, text in rows if sealed.get(text, row) != row}
+    def copies(self, rows: Sequence[tuple[int, str]], known: Head | None) -> set[int]:
+        """Those of these (row, text), some thousands at the most, that are sealed already. Each event has an id of its own, so two
+        are never alike. What is sealed stands in the blocks up to the known one, which says so whatever was done to its row since;
+        what was sealed after it, in rows.
+        """
+        moments = {row: at for row, text in rows if (at := _said_at(text))}
+        if not moments:
+            return set()
+        is_sealed = func.coalesce(AuditEvent.seq, 0) > 0  # said so that PostgreSQL looks for the few moments, not for all that is sealed
+        query = select(AuditEvent.id, AuditEvent.body).where(AuditEvent.at.in_(sorted(set(moments.values()))), is_sealed)
+        sealed = {found.body: found.id for found in db.session.execute(query)}
+        leaves = self._sealed_leaves({leaf(text.encode()).hex() for _row, text in rows}, min(moments.values()) - _SLACK, known)
+        return {row for row, text in rows if sealed.get(text, row) != row or leaf(text.encode()).hex() in leaves}
+
+    def _sealed_leaves(self, wanted: set[str], since: datetime, known: Head | None) -> set[str]:
+        """Those of these hashes that blocks hold which were sealed since then."""
+        if known is None:
+            return set()
+        query = select(AuditBlock.leaves).where(AuditBlock.sealed_at >= since, AuditBlock.number <= known.number)
+        held = db.session.scalars(query.execution_options(yield_per=200))
+        return {one for text in held for one in wanted.intersection(wrap_leaves(text))}
 
     def _tell_of_late(self, rows: Sequence[_Row], known: Head | None) -> None:
-        """An event from long before the last block was held back, or put back after it had been removed."""
-        if known is None:
+        """What waited long could have been removed unseen meanwhile: no worker was there, or somebody held it up, or held these back."""
+        now = self._world.now()
+        waited = {row.id: now - at for row in rows if (at := _said_at(row.body)) and now - at > _LATE}
+        if known is None or not waited:
             return
-        before = min(parsed_moment(known.sealed_at), self._world.now()) - _LATE
-        for row in rows:
-            at = _said_at(row.body)
-            if at and at < before:
-                seconds = round((self._world.now() - at).total_seconds())
-                self._audit.record(WORKER, Event.AUDIT_LATE, Target("event", str(row.id)), result="failed", row=row.id, seconds=seconds)
+        row, longest = max(waited.items(), key=lambda one: one[1])
+        told = {"row": row, "seconds": round(longest.total_seconds()), "events": len(waited)}
+        self._audit.record(WORKER, Event.AUDIT_LATE, Target("event", str(row)), result="failed", **told)
 
     def _append(self, rows: Sequence[_Row], before: Head | None) -> None:
         key, now = self._keys.current(), self._world.now()
@@ -184,6 +197,11 @@ def _number_all(rows: Sequence[int], first: int) -> int:
 def _number(statement: Update, numbers: Sequence[tuple[int, int]]) -> int:
     values = [{"row": row, "number": number} for row, number in numbers]
     return db.session.connection().execute(statement, values).rowcount
+
+
+def wrap_leaves(text: str) -> Iterator[str]:
+    """The hashes of a block as its row keeps them, one after the other."""
+    return (text[start : start + 64] for start in range(0, len(text), 64))
 
 
 def _said_at(text: str) -> datetime | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from sqlalchemy import func, select
 
 from iam.errors import Unavailable
-from iam.evidence.keys import Introduction, SigningKey, to_pem
+from iam.evidence.keys import Introduction, SigningKey, fingerprint, to_pem
+from iam.evidence.strict import is_hash
 from iam.models import AuditKey, db
 from iam.services.audit.trail import Audit, Target
 from iam.services.audit.vocabulary import Event
@@ -36,7 +36,7 @@ class SigningKeys:
         rows = {row.fingerprint: row for row in db.session.scalars(select(AuditKey).order_by(AuditKey.number))}
         found: list[AuditKey] = []
         row = next((one for one in reversed(rows.values()) if self._opens(one)), None)
-        while row is not None and row not in found:
+        while row is not None and row not in found and _is_a_key(row):
             found.append(row)
             row = rows.get(row.introduced_by)
         return found[::-1]
@@ -49,10 +49,6 @@ class SigningKeys:
     def named(self) -> list[Introduction]:
         """All public keys of ours, the first one first."""
         return [Introduction(row.fingerprint, row.public, row.introduced_by, row.signature) for row in self.lineage()]
-
-    def since(self) -> list[tuple[Introduction, datetime]]:
-        """The same, each with the time from which on it was there."""
-        return list(zip(self.named(), (row.created_at for row in self.lineage()), strict=True))
 
     def public(self, actor: Actor) -> Sequence[AuditKey]:
         """For whoever is logged in: a public key is no secret. The newest first."""
@@ -76,7 +72,7 @@ class SigningKeys:
         """Whether this row's private key is under our lock, and its public half is what the row says."""
         try:
             key = SigningKey.from_hex(self._world.vault.open(row.private or b"")["private"])
-        except (Unavailable, ValueError):
+        except (Unavailable, ValueError, LookupError, TypeError):
             return False
         return (key.fingerprint, key.public.hex()) == (row.fingerprint, row.public)
 
@@ -97,3 +93,8 @@ class SigningKeys:
         )
         db.session.flush()
         return key
+
+
+def _is_a_key(row: AuditKey) -> bool:
+    """Whether its public half is one, and is what its name says."""
+    return is_hash(row.public) and fingerprint(bytes.fromhex(row.public)) == row.fingerprint

@@ -17,7 +17,7 @@ from sqlalchemy import Select, select
 
 from iam.errors import Unavailable
 from iam.evidence import tables
-from iam.evidence.blocks import Block, NotABlock
+from iam.evidence.blocks import Block, NotABlock, unhex
 from iam.evidence.events import moment
 from iam.evidence.proof import Sealed
 from iam.models import AuditBlock, AuditEvent, db
@@ -91,9 +91,10 @@ def _is_readable(block: Block) -> bool:
 
 
 def _was_emptied(block: Block) -> bool:
-    """Whether retention removed its events while we read them."""
+    """Whether its events have vanished while we read them, as those do that retention removes: all of them, at once."""
+    left = select(AuditEvent.id).where(AuditEvent.seq >= block.first, AuditEvent.seq <= block.last).limit(1)
     with db.engine.connect() as connection:
-        return connection.scalar(select(AuditBlock.has_events).where(AuditBlock.number == block.number)) is False
+        return connection.scalar(left) is None
 
 
 def blocks(first_seq: int, last_seq: int) -> Iterator[Block]:
@@ -112,7 +113,7 @@ def blocks(first_seq: int, last_seq: int) -> Iterator[Block]:
 
 def _unhex(text: str) -> bytes:
     try:
-        return bytes.fromhex(text)
+        return unhex(text)
     except ValueError:  # somebody wrote into it: a block without its leaves does not verify
         return b""
 

@@ -127,11 +127,12 @@ class Event(StrEnum):
     )  # fmt: skip
     AUDIT_EXPORT_BEGUN = (
         "audit.export.begun", _mark("%(actor)s began an export of the audit trail"), "export", "kind", "filter", "upto", "begun_at",
+        "key",
     )  # fmt: skip
     AUDIT_EXPORTED = "audit.exported", _mark("%(actor)s exported %(events)s events of the audit trail"), *_MANIFEST
     AUDIT_PRUNED = "audit.pruned", _mark("Retention removes the events up to %(last)s"), "first", "last", "block", "keep_days"
     AUDIT_FORGED = "audit.forged", _mark("An event that this service did not write was found in the database"), "row", "sha256"
-    AUDIT_LATE = "audit.late", _mark("An event was sealed long after it was written, %(seconds)s seconds"), "row", "seconds"
+    AUDIT_LATE = "audit.late", _mark("%(events)s events waited to be sealed, one for %(seconds)s seconds"), "row", "seconds", "events"
     AUDIT_LAGS = "audit.lags", _mark("The audit trail does not arrive at %(target)s"), "position", "head"
     AUDIT_CAUGHT_UP = "audit.caught.up", _mark("The audit trail arrives at %(target)s again"), "position", "head"
     SETTINGS_CHANGED = "settings.changed", _mark("The service runs with other settings: %(changed)s"), "changed", "settings", "version"
