@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flask import Flask
+from sqlalchemy import make_url
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from iam import api, log, schema, services, web
@@ -38,6 +39,8 @@ from iam.settings.audit import Audit, FileAnchor, FileForward, Forward, SyslogFo
 from iam.settings.directories import DirectorySettings, LdapSettings, LocalSettings
 
 MAX_REQUEST_BYTES = 1024 * 1024
+_NOT_FOR_EVER = {"connect_timeout": 10, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+"""Seconds, the last one milliseconds: a process that loses the database does not wait for hours."""
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 Clock = Callable[[], datetime]
 
@@ -88,7 +91,9 @@ def engine_options(settings: Settings) -> dict[str, object]:
     quiet: dict[str, object] = {"hide_parameters": True}  # no password hash in an error's text
     if settings.database_url.startswith("sqlite"):
         return quiet
-    return quiet | {"pool_pre_ping": True, "pool_size": settings.server.threads, "max_overflow": -1}  # threads are the limit
+    pool = {"pool_pre_ping": True, "pool_size": settings.server.threads, "max_overflow": -1}  # threads are the limit
+    asked = make_url(settings.database_url).query
+    return quiet | pool | {"connect_args": {name: value for name, value in _NOT_FOR_EVER.items() if name not in asked}}
 
 
 def wire(settings: Settings, now: Clock) -> World:
@@ -114,6 +119,7 @@ def sink(settings: FileAnchor | WebhookAnchor | Forward, webhooks: WebhookSender
         return SyslogSender(
             settings.host, settings.port, tls=settings.tls, ca_file=str(settings.ca_file or ""), server_name=settings.server_name,
             client_cert_file=str(settings.client_cert_file or ""), client_key_file=str(settings.client_key_file or ""),
+            listen=settings.listen_seconds,
         )
     if isinstance(settings, FileAnchor | FileForward):
         return FileSink(settings.path)

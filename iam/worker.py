@@ -31,6 +31,8 @@ class Worker:
         self._stop = threading.Event()
         self._running: dict[str, Future[None]] = {}
         self._pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="worker")
+        self._far = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="far")
+        """For clusters and directories: those that do not answer hold up nothing else."""
         with app.app_context():
             self._services = services.current()
         self._swept_at = self._followed_at = self._services.world.now() - EVERY
@@ -39,18 +41,21 @@ class Worker:
         """Finish what runs, start nothing more."""
         self._stop.set()
 
-    def run(self) -> None:
-        """Look for work until stopped."""
+    def run(self, *, has_sealer: bool = False) -> None:
+        """Look for work until stopped. ``has_sealer``: a process of its own seals (see ``seal_until``), so no thread here does."""
         _log.info("worker started")
         self._start("settings", self._services.started.note)
-        self._pool.submit(self._seal_forever)
+        if not has_sealer:
+            self._pool.submit(seal_until, self._app, self._stop.wait)
         while not self._stop.is_set():
             try:
                 self.tick()
             except Exception as error:  # noqa: BLE001  # the database may be away for a while; the loop goes on
                 _log.exception("worker could not look for work", error=type(error).__name__)
             self._stop.wait(self._services.world.settings.reconcile.poll_seconds)
-        self._pool.shutdown(wait=True)
+        for pool in (self._far, self._pool):
+            pool.shutdown(wait=True, cancel_futures=True)
+        self._do("seal", self._services.sealer.seal)  # what was recorded last does not wait for the next start
         _log.info("worker stopped")
 
     def tick(self) -> None:
@@ -63,7 +68,7 @@ class Worker:
             anchors = self._due("anchors", self._services.anchoring.due)
             forwarders = self._due("forwarders", self._services.forwarding.due)
         for name in clusters:
-            self._start(f"cluster {name}", partial(self._services.reconciler.run, WORKER, name))
+            self._start(f"cluster {name}", partial(self._services.reconciler.run, WORKER, name), self._far)
         self._start("ends", self._services.clockwork.end)
         self._start("starts", self._services.clockwork.start)
         self._start("rules", self._services.clockwork.follow_rules)
@@ -75,12 +80,12 @@ class Worker:
         for name in forwarders:
             self._start(f"forward {name}", partial(self._services.forwarding.deliver, name))
         for name in directories:
-            self._start(f"directory {name}", partial(self._services.sync.run_if_alone, WORKER, name))
+            self._start(f"directory {name}", partial(self._services.sync.run_if_alone, WORKER, name), self._far)
         now = self._services.world.now()
-        if now - self._swept_at >= EVERY:
+        if abs(now - self._swept_at) >= EVERY:  # also when the clock was put back
             self._swept_at = now
             self._start("housekeeping", self._services.housekeeping.sweep)
-        if now - self._followed_at >= timedelta(seconds=self._services.world.settings.abac.follow_seconds):
+        if abs(now - self._followed_at) >= timedelta(seconds=self._services.world.settings.abac.follow_seconds):
             self._followed_at = now
             self._start("policies", self._services.publishing.follow)
 
@@ -93,26 +98,37 @@ class Worker:
             db.session.rollback()
             return []
 
-    def _seal_forever(self) -> None:
-        """What was recorded is sealed within a second, however long the other work takes."""
-        while not self._stop.wait(self._services.world.settings.audit.seal_seconds):
-            self._do("seal", self._services.sealer.seal)
-
     def wait(self) -> None:
         """Until everything that was handed out is done (tests, one-off runs)."""
         for future in list(self._running.values()):
             future.result()
 
-    def _start(self, what: str, work: Callable[[], object]) -> None:
+    def _start(self, what: str, work: Callable[[], object], pool: ThreadPoolExecutor | None = None) -> None:
         before = self._running.get(what)
         if before is None or before.done():
-            self._running[what] = self._pool.submit(self._do, what, work)
+            self._running[what] = (pool or self._pool).submit(self._do, what, work)
 
     def _do(self, what: str, work: Callable[[], object]) -> None:
-        with self._app.app_context():
+        done(self._app, what, work)
+
+
+def seal_until(app: Flask, is_over: Callable[[float], bool]) -> None:
+    """Seal, pause, and again, until ``is_over(pause)``, which waits so many seconds."""
+    with app.app_context():
+        ours = services.current()
+    while not is_over(ours.world.settings.audit.seal_seconds):
+        done(app, "seal", ours.sealer.seal)
+
+
+def done(app: Flask, what: str, work: Callable[[], object]) -> None:
+    """One piece of work; what goes wrong is in the log, and the next goes on."""
+    try:
+        with app.app_context():
             try:
                 work()
             except Exception as error:  # noqa: BLE001  # one bad cluster must not end the worker
                 _log.exception("work failed", work=what, error=type(error).__name__)
             finally:
                 db.session.remove()
+    except Exception as error:  # noqa: BLE001  # the connection died with its transaction open
+        _log.exception("work could not be left in order", work=what, error=type(error).__name__)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -21,7 +22,7 @@ from iam import log, schema
 from iam.cli.session import State
 from iam.errors import Invalid
 from iam.settings import CONFIG_VARIABLE
-from iam.worker import Worker
+from iam.worker import Worker, seal_until
 
 COUNTERS = "PROMETHEUS_MULTIPROC_DIR"
 STOP_SECONDS = 30
@@ -58,15 +59,31 @@ def serve(context: click.Context, host: str | None, port: int | None, with_worke
 
 
 @click.command()
+@click.option("--only-seal", is_flag=True, hidden=True, help="Seal the audit trail for the worker that started this.")
 @click.pass_context
-def worker(context: click.Context) -> None:
+def worker(context: click.Context, only_seal: bool) -> None:  # noqa: FBT001
     """Sync directories and reconcile clusters until stopped."""
     state: State = context.obj
-    running = Worker(state.app())
+    app, stopping = state.app(), threading.Event()
     log.configure(state.settings.log_level)
+    if only_seal:
+        _on_signals(stopping.set)
+        parent = os.getppid()
+        seal_until(app, lambda pause: stopping.wait(pause) or os.getppid() != parent)
+        return
+    running = Worker(app)
+    _on_signals(running.stop)
+    _hand_down(context)
+    sealer = _Supervised([sys.executable, "-m", "iam", "worker", "--only-seal"])  # in a busy process, sealing would wait for the others
+    try:
+        running.run(has_sealer=True)
+    finally:
+        sealer.stop()
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: running.stop())
-    running.run()
+        signal.signal(number, lambda *_: stop())
 
 
 def refuse_taken(host: str, port: int) -> None:
@@ -109,7 +126,10 @@ class _Supervised:
                 return
             pause = 1.0 if time.monotonic() - started > MAX_PAUSE else min(pause * 2, MAX_PAUSE)
             _log.error("worker ended, starting it again", code=code)
-            self._child = subprocess.Popen(self._command)  # noqa: S603
+            try:
+                self._child = subprocess.Popen(self._command)  # noqa: S603
+            except OSError as error:  # no memory, perhaps: the next turn tries again
+                _log.error("worker could not be started", why=error.strerror)
 
 
 def _hand_down(context: click.Context) -> None:

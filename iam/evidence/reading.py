@@ -143,8 +143,8 @@ def verify_table(parts: Iterable[bytes], manifest: bytes, trusted: Sequence[byte
 
 
 def read_anchors(lines: Iterable[bytes]) -> Iterator[Anchor]:
-    """The heads of a file of anchors. Raises NotAnExport."""
-    return (exports.read_anchor(line) for line in lines if line.strip())
+    """The heads of a file of anchors; what a crash has cut short in a file that can only grow is none. Raises NotAnExport."""
+    return (exports.read_anchor(line) for line in lines if line.rstrip().endswith(b"}"))
 
 
 def _checked_manifest(line: bytes, ring: KeyRing, report: Report) -> dict[str, Any]:

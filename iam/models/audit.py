@@ -207,3 +207,8 @@ class AuditOutlet(Base):
     error: Mapped[str] = mapped_column(String(500), default="")
     is_alarmed: Mapped[bool] = mapped_column(default=False)
     """Whether the trail says already that it lags."""
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether anything was ever sent there, or should have been: a new one has its first turn before it can be late."""
+        return self.attempts > 0 or self.delivered_at is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
@@ -15,7 +16,7 @@ _PIECE = 65_536
 
 
 class FileSink:
-    """Appends to a file, and returns when the lines are on the disk."""
+    """Appends to a file, and returns when the lines are on the disk. Several may share one: each waits for the others."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -23,21 +24,28 @@ class FileSink:
     def send(self, lines: Sequence[bytes]) -> None:
         """Whole lines or none: what a full disk cut short is taken back. Raises NotDelivered."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o640)
+            handle = _opened(self._path)
         except OSError as error:
             raise NotDelivered(f"{self._path}: {error.strerror}") from None
         try:
-            before = _drop_torn_line(handle)
-            try:
-                _write(handle, b"".join(line + b"\n" for line in lines))
-                os.fsync(handle)
-            except OSError as error:
-                with suppress(OSError):
-                    os.ftruncate(handle, before)
-                raise NotDelivered(f"{self._path}: {error.strerror}") from None
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            self._append(handle, b"".join(line + b"\n" for line in lines))
+        except OSError as error:
+            raise NotDelivered(f"{self._path}: {error.strerror}") from None
         finally:
             os.close(handle)
+
+    def _append(self, handle: int, data: bytes) -> None:
+        if stat.S_ISFIFO(os.fstat(handle).st_mode):
+            raise NotDelivered(f"{self._path}: a pipe keeps nothing; name a file")
+        before = _without_torn_line(handle)
+        try:
+            _write(handle, data)
+            os.fsync(handle)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(handle, before)
+            raise
 
 
 class WebhookSink:
@@ -61,8 +69,26 @@ def _write(handle: int, data: bytes) -> None:
         left = left[os.write(handle, left) :]
 
 
-def _drop_torn_line(handle: int) -> int:
-    """A write that a crash cut short left half a line, which is sent again: it goes. Returns the size."""
+def _opened(path: Path) -> int:
+    """Made if it is not there, and then on the disk by name too."""
+    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW  # no link leads to another's file, and no pipe makes us wait
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        handle = os.open(path, flags | os.O_CREAT, 0o640)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return handle
+
+
+def _without_torn_line(handle: int) -> int:
+    """A write that a crash cut short left half a line, which is sent again: it goes; in a file that can only grow, it ends here, and
+    readers pass over it. Returns the size.
+    """
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         return 0
     size = end = os.fstat(handle).st_size
@@ -74,5 +100,9 @@ def _drop_torn_line(handle: int) -> int:
             break
         end = start
     if end < size:
-        os.ftruncate(handle, end)
+        try:
+            os.ftruncate(handle, end)
+        except PermissionError:
+            _write(handle, b"\n")
+            return size + 1
     return end

@@ -37,12 +37,13 @@ class SyslogSender:
 
     ``tls`` trusts ``ca_file`` (PEM), or else the system's authorities, and wants a certificate for ``server_name``, or else for
     ``host``. ``client_cert_file`` (PEM, its key in there too unless there is a ``client_key_file``) is shown to a server that asks.
-    ``timeout``, in seconds, is for each step: connecting to one address, the handshake, each 64 KiB, the end.
+    ``listen``, in seconds, is how long a refusal may take: a proxy in between accepts everything, and closes when it has nobody to pass it
+    to. ``timeout``, in seconds, is for each step: connecting to one address, the handshake, each 64 KiB, the end.
     """
 
     def __init__(
         self, host: str, port: int, *, tls: bool, ca_file: str = "", client_cert_file: str = "", client_key_file: str = "",
-        server_name: str = "", timeout: float = 10,
+        server_name: str = "", timeout: float = 10, listen: float = 0,
     ) -> None:
         self._host = host
         self._port = port
@@ -52,6 +53,7 @@ class SyslogSender:
         self._client_key_file = client_key_file
         self._server_name = server_name or host
         self._timeout = timeout
+        self._listen = listen if tls else max(listen, _LISTEN_SECONDS)
         self._ends_silently = not tls
 
     def send(self, messages: Sequence[bytes]) -> None:
@@ -119,17 +121,17 @@ class SyslogSender:
 
     def _end(self, connection: socket.socket) -> bool:
         """Close our side and wait for the other's; whether close_notify came. Raises OSError unless it ended in order."""
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self._timeout + self._listen
         has_answered = False
         if isinstance(connection, ssl.SSLSocket):
-            _require_silence(connection, 0)
+            _require_silence(connection, self._listen)
             connection.settimeout(_left(deadline))
             with suppress(ssl.SSLEOFError):
                 connection.unwrap()
                 has_answered = True
         else:
             _wait_until_acknowledged(connection, deadline)
-            _require_silence(connection, _LISTEN_SECONDS)
+            _require_silence(connection, self._listen)
         connection.shutdown(socket.SHUT_WR)  # from here on, a TLS socket is a plain one
         connection.settimeout(_left(deadline))
         if connection.recv(1):

@@ -33,12 +33,12 @@ class Heartbeats:
     def is_missed(self, actor: Actor) -> bool:
         """Whether a worker was there and is no more, so that nothing reaches any cluster."""
         seen = self.last(actor)
-        return seen is not None and self._world.now() - seen > MISSED_AFTER
+        return seen is not None and abs(self._world.now() - seen) > MISSED_AFTER
 
     def _beat(self) -> None:
         now = self._world.now()
         row = db.session.get(Heartbeat, _NAME)
-        if row and now - row.at < OFTEN:
+        if row and abs(now - row.at) < OFTEN:
             return
         with transaction():
             if row:

@@ -270,8 +270,11 @@ class Settings(BaseSettings):
         return mistakes
 
     def _outlets_twice(self) -> list[str]:
+        paths = [one.path for one in (*self.audit.anchors, *self.audit.forward) if one.kind == "file"]
+        same = sorted({str(one) for one in paths if paths.count(one) > 1})
+        mistakes = [f"audit: two outlets write to {one}; give each a file of its own" for one in same]
         outlets = {"anchors": [one.name for one in self.audit.anchors], "forward": [one.name for one in self.audit.forward]}
-        return [
+        return mistakes + [
             f"audit.{kind}[{position}].name: {name!r} is used twice; names are unique"
             for kind, names in outlets.items()
             for position, name in enumerate(names)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+_URL = r"^https?://[^\s@/]+(/[^\s@]*)?$"
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$"
 
 
@@ -20,15 +21,15 @@ class FileAnchor(_Part):
     """A file that heads are appended to; best where the database's administrators cannot write."""
 
     kind: Literal["file"]
-    path: Path
+    path: Path = Field(examples=["/mnt/worm/kube-iam-heads.jsonl"])
 
 
 class WebhookAnchor(_Part):
     """A signed POST (Standard Webhooks) of each head."""
 
     kind: Literal["webhook"]
-    url: str = Field(pattern=r"^https?://[^\s@]+$")
-    secret: SecretStr = Field(repr=False)
+    url: str = Field(pattern=_URL)
+    secret: SecretStr = Field(repr=False, min_length=16, description="whsec_... or any text of 16 characters and more.")
 
 
 class ConfigMapAnchor(_Part):
@@ -44,13 +45,16 @@ class SyslogForward(_Part):
     """RFC 5424 over TCP or TLS."""
 
     kind: Literal["syslog"]
-    host: str
+    host: str = Field(min_length=1)
     port: int = Field(6514, ge=1, le=65535)
     tls: bool = True
     ca_file: Path | None = Field(None, description="Certificates (PEM) to trust instead of the system's.")
     server_name: str = Field("", description="What the server's certificate has to be for, if not for the host.")
     client_cert_file: Path | None = Field(None, description="A certificate (PEM) to show to a server that asks for one; its key too.")
     client_key_file: Path | None = Field(None, description="Its key (PEM), if that is in a file of its own.")
+    listen_seconds: float = Field(
+        0, ge=0, le=60, description="How long to wait for a refusal before a batch counts; behind a proxy, longer than it tries to connect."
+    )
     format: Literal["json", "cef"] = "json"
 
 
@@ -58,8 +62,8 @@ class WebhookForward(_Part):
     """Signed POSTs (Standard Webhooks) of up to 500 events each."""
 
     kind: Literal["webhook"]
-    url: str = Field(pattern=r"^https?://[^\s@]+$")
-    secret: SecretStr = Field(repr=False)
+    url: str = Field(pattern=_URL)
+    secret: SecretStr = Field(repr=False, min_length=16, description="whsec_... or any text of 16 characters and more.")
     format: Literal["json", "ocsf"] = "json"
 
 
@@ -67,7 +71,7 @@ class FileForward(_Part):
     """Lines appended to a file that something else picks up."""
 
     kind: Literal["file"]
-    path: Path
+    path: Path = Field(examples=["/var/log/kube-iam-audit.jsonl"])
     format: Literal["json", "cef", "ocsf"] = "json"
 
 

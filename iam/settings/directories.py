@@ -99,7 +99,7 @@ class OidcSettings(_Directory):
     """An OpenID Provider: Keycloak, Entra, Okta, Dex, Google, ..."""
 
     kind: Literal["oidc"]
-    issuer: str = Field(pattern=r"^https?://", description="Exactly as the provider's discovery document says it.")
+    issuer: str = Field(pattern=r"^https?://[^\s@]+$", description="Exactly as the provider's discovery document says it.")
     client_id: str
     client_secret: SecretStr = SecretStr("")
     scopes: tuple[str, ...] = ("openid", "profile", "email")

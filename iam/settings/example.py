@@ -20,7 +20,7 @@ _HEAD = """\
 _NEEDED: dict[str, Any] = {
     "secret_key": "make one with: iam config new-key", "encryption_keys": ["make one with: iam config new-key"],
     "servers": ["ldaps://ldap.example.org"], "issuer": "https://sso.example.org", "client_id": "kube-iam", "name": "corp",
-    "path": "/var/lib/kube-iam/audit.jsonl", "url": "https://siem.example.org/kube-iam", "secret": "",
+    "url": "https://siem.example.org/kube-iam", "secret": "make one with: iam config new-key",
     "host": "siem.example.org", "cluster": "prod",
 }
 _TABLES: dict[str, tuple[type[BaseModel], ...]] = {
@@ -64,7 +64,7 @@ def _value(name: str, field: FieldInfo) -> str:
     if name == "kind":
         (value,) = field.annotation.__args__  # type: ignore[union-attr]  # a Literal of one
     elif value is PydanticUndefined:
-        value = _NEEDED[name]
+        value = field.examples[0] if field.examples else _NEEDED[name]
     if value is None:
         return '""'
     if isinstance(value, SecretStr):

@@ -102,7 +102,7 @@ def warnings() -> list[str]:
     if state.put_aside or state.is_broken:
         found.append(_("Somebody changed the audit trail in the database. Run iam audit verify."))
     elif state.is_late:
-        found.append(_("Audit events wait to be sealed. Run iam worker."))
+        found.append(_("Audit events wait to be sealed. Run iam worker; if one runs, run iam audit verify."))
     late = [one.name for one in ours.forwarding.standings(actor) if one.is_late]
     late += [one.name for one in ours.anchoring.standings(actor) if one.is_late]
     if late:

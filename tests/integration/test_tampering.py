@@ -29,6 +29,8 @@ FORGED, UNTRUSTED = "not written by this service", "not signed by a trusted key"
 MALLORY = SigningKey.new()
 LAST = DAYS + 2
 """Blocks: two before the first day; the second key signs from the sixth on."""
+JUNK = """INSERT INTO audit_blocks (number, first_seq, last_seq, hash, header, leaves, signature, sealed_at, has_events)
+    SELECT 1000000, -2, -1, hash, 'junk', leaves, signature, sealed_at, has_events FROM audit_blocks WHERE number = 1"""
 
 
 def named(text: str, name: str) -> str:
@@ -125,6 +127,14 @@ ROWS: dict[str, tuple[Hand, Wrong]] = {
     "a block of them removed, and a later one": (
         both(lambda t: t.delete(*t.blocks[3]), lambda t: t.delete(t.inside(5), t.inside(5))), lambda t: ("removed", t.blocks[3][0], None),
     ),
+    "a block of them removed, and hundreds later": (
+        both(lambda t: t.delete(*t.blocks[3]), lambda t: t.sql(f"DELETE FROM audit_trail WHERE seq > {t.inside(5)} AND seq % 5 > 0")),
+        lambda t: ("removed", t.blocks[3][0], 3),
+    ),
+    "removed, and its block says that it has none": (
+        both(lambda t: t.delete(t.inside(3), t.inside(3)), lambda t: t.change_block(3, has_events=False)),
+        lambda t: ("removed", t.inside(3), 3),
+    ),
     "bodies swapped": (lambda t: swap_bodies(t, t.inside(3, 2), t.inside(3, 9)), lambda t: ("reordered", t.inside(3, 2), 3)),
     "numbers swapped": (lambda t: t.swap(t.inside(3, 2), t.inside(3, 9)), lambda t: ("reordered", t.inside(3, 2), 3)),
     "numbers of two blocks swapped": (lambda t: t.swap(t.inside(3), t.inside(6)), lambda t: ("changed", t.inside(3), 3)),
@@ -147,6 +157,7 @@ BLOCKS: dict[str, tuple[Hand, Wrong]] = {
     "header, another's key": (lambda t: header(t, 3, '"key":"[^"]*"', f'"key":"{MALLORY.fingerprint}"'), lambda t: (UNTRUSTED, 0, 3)),
     "header, endless count": (lambda t: header(t, 3, r'"count":\d+', '"count":' + "9" * 15), lambda t: ("block changed", 0, None)),
     "header, not one": (lambda t: t.change_block(3, header="[]"), lambda t: ("block changed", 0, None)),
+    "header of the last, not one": (lambda t: t.change_block(LAST, header="[]"), lambda t: ("block changed", 0, LAST)),
     "leaves": (lambda t: raw(t, 3, "leaves", "0" * 64), lambda t: ("block changed", 0, 3)),
     "leaves, one more": (lambda t: t.change_block(3, leaves=t.block(3).leaves + "0" * 64), lambda t: ("block changed", 0, 3)),
     "leaves, no hex": (lambda t: raw(t, 3, "leaves", "zz"), lambda t: ("block changed", 0, None)),
@@ -164,6 +175,7 @@ BLOCKS: dict[str, tuple[Hand, Wrong]] = {
     "first removed with its events": (lambda t: drop(t, 1, events=True), lambda t: ("block removed", 0, 1)),
     "last removed without its events": (lambda t: drop(t, LAST, events=False), lambda t: ("inserted", t.blocks[LAST][0], 0)),
     "a copy behind the last": (lambda t: add_block(t, **t.block(LAST)._mapping), lambda t: ("reordered", 0, LAST + 1)),
+    "junk far outside": (lambda t: t.sql(JUNK), lambda t: ("block changed", 0, 10**6)),
     "a forged one behind the last": (add_forged_block, lambda t: (UNTRUSTED, 0, LAST + 1)),
     "signed by another key from here on": (lambda t: t.history_anew(MALLORY, 4), lambda t: (UNTRUSTED, 0, 4)),
 }
@@ -174,6 +186,8 @@ KEYS: dict[str, tuple[Hand, Wrong]] = {
         both(lambda t: t.change_key(2, public=MALLORY.public.hex(), fingerprint=MALLORY.fingerprint), lambda t: t.history_anew(MALLORY, 6)),
         second,
     ),
+    "another secret as the private key": (lambda t: t.change_key(2, private=Vault([KEY]).seal({"url": "https://x"})), second),
+    "public key of the first, no hex": (lambda t: t.change_key(1, public="zz"), lambda t: ("inserted", 0, 0)),
     "introduction": (lambda t: t.change_key(2, signature="0" * 128), second),
     "introduction, no hex": (lambda t: t.change_key(2, signature="zz"), second),
     "introduced by itself": (introduced_by_itself, second),

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from iam.errors import NotFound
+from iam.errors import NotFound, Unavailable
 from iam.evidence import exports
-from iam.evidence.blocks import Block, head_of
+from iam.evidence.blocks import Block, NotABlock, head_of
 from iam.models import AuditBlock, AuditOutlet, Cluster, db
 from iam.services.audit.outlets import Outlets
 from iam.services.audit.trail import Audit
@@ -67,21 +67,24 @@ class Anchoring:
     def standings(self, actor: Actor) -> list[Anchored]:
         """How all of them are."""
         self._audit.require(actor, "auditor", "administrator", scope=READ)
-        newest = self._newest()
+        try:
+            newest = self._newest()
+        except Unavailable:
+            return [self._standing(one, None) for one in self._world.settings.audit.anchors]
         return [self._standing(one, newest.number if newest else 0) for one in self._world.settings.audit.anchors]
 
-    def _standing(self, settings: Anchor, head: int) -> Anchored:
+    def _standing(self, settings: Anchor, head: int | None) -> Anchored:
         outlet = self._outlets.get(_key(settings.name))
-        behind, is_late = head - outlet.position, self._is_late(outlet, head)
+        behind, is_late = (0, True) if head is None else (head - outlet.position, self._is_late(outlet, head))
         return Anchored(settings.name, settings.kind, outlet.position, behind, outlet.delivered_at, outlet.error, is_late)
 
     def _is_late(self, outlet: AuditOutlet, number: int) -> bool:
         """Whether a block that is older than the alarm allows is not anchored, or the chain ends before what was."""
-        if outlet.position >= number:
+        if outlet.position >= number or not outlet.is_tried:
             return outlet.position > number
         oldest = db.session.scalar(select(AuditBlock.sealed_at).where(AuditBlock.number == outlet.position + 1))
         allowed = self._world.settings.audit.lag_alarm_seconds + self._world.settings.audit.anchor_seconds
-        return oldest is not None and (self._world.now() - oldest).total_seconds() > allowed
+        return oldest is not None and abs(self._world.now() - oldest).total_seconds() > allowed
 
     def _put(self, settings: Anchor, line: bytes) -> None:
         if not isinstance(settings, ConfigMapAnchor):
@@ -95,8 +98,16 @@ class Anchoring:
         connection.write_config_map(settings.namespace, settings.config_map, {KEY: line.decode() + "\n"})
 
     def _newest(self) -> Block | None:
+        """Raises Unavailable where the last block is none."""
         row = db.session.scalars(select(AuditBlock).order_by(AuditBlock.number.desc()).limit(1)).one_or_none()
-        return Block(row.header.encode(), b"", row.signature) if row else None
+        if row is None:
+            return None
+        block = Block(row.header.encode("utf-8", "replace"), b"", row.signature)
+        try:
+            head_of(block)
+        except NotABlock:
+            raise Unavailable("The last block of the audit trail cannot be read. Run iam audit verify.") from None
+        return block
 
 
 def _key(name: str) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 
 from iam import __version__
+from iam.errors import Unavailable
 from iam.evidence import exports
 from iam.evidence.blocks import Block
 from iam.evidence.cef import cef
@@ -32,7 +33,7 @@ from iam.settings.audit import Forward
 
 AT_ONCE = 500
 MOST_BYTES = 512 * 1024
-ROUNDS = 200
+ROUNDS = 20
 """Batches of one turn; the next turn goes on."""
 
 
@@ -105,17 +106,24 @@ class Forwarding:
         return [self._standing(one) for one in self._world.settings.audit.forward]
 
     def _standing(self, settings: Forward) -> Standing:
-        outlet, head = self._at(settings.name), self._sealer.head()
-        behind = (head.last if head else 0) - outlet.position
-        lag = self._lag(outlet) if behind else timedelta(0)
-        is_late = behind < 0 or lag.total_seconds() > self._world.settings.audit.lag_alarm_seconds
+        outlet, lag = self._at(settings.name), self._lag(self._at(settings.name))
+        try:
+            head, is_broken = self._sealer.head(), False
+        except Unavailable:
+            head, is_broken = None, True
+        behind = 0 if is_broken else (head.last if head else 0) - outlet.position
+        is_late = is_broken or behind < 0 or lag.total_seconds() > self._world.settings.audit.lag_alarm_seconds
         seconds = int(lag.total_seconds())
         return Standing(settings.name, settings.kind, outlet.position, behind, seconds, outlet.error, outlet.delivered_at, is_late)
 
     def _lag(self, outlet: AuditOutlet) -> timedelta:
-        oldest = select(AuditEvent.at).where(AuditEvent.seq > outlet.position).order_by(AuditEvent.seq).limit(1)
-        at = db.session.scalar(oldest)
-        return max(timedelta(0), self._world.now() - at) if at else timedelta(0)
+        """How long the oldest event waits that has not arrived, sealed or not; one from the future waits too, for a clock was put back."""
+        if not outlet.is_tried:
+            return timedelta(0)
+        sealed = select(AuditEvent.at).where(AuditEvent.seq > outlet.position).order_by(AuditEvent.seq).limit(1)
+        unsealed = select(AuditEvent.at).where(AuditEvent.seq.is_(None)).order_by(AuditEvent.id).limit(1)
+        waiting = [at for at in (db.session.scalar(sealed), db.session.scalar(unsealed)) if at]
+        return max((abs(self._world.now() - at) for at in waiting), default=timedelta(0))
 
     def _next(self, position: int) -> Batch:
         """Events as they were sealed, each in its place, some hundreds or about half a megabyte. Raises NotDelivered where somebody changed

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from sqlalchemy import update
+
 from iam import log
 from iam.errors import Problem
 from iam.models import AuditOutlet, db
@@ -48,8 +50,10 @@ class Outlets:
         if is_late == outlet.is_alarmed:
             return
         with transaction():
+            told = update(AuditOutlet).where(AuditOutlet.name == name, AuditOutlet.is_alarmed.is_(not is_late)).values(is_alarmed=is_late)
+            if not db.session.execute(told).rowcount:  # type: ignore[attr-defined]
+                return  # another worker was first
             outlet = self._get(name)
-            outlet.is_alarmed = is_late
             what, result = (Event.AUDIT_LAGS, "failed") if is_late else (Event.AUDIT_CAUGHT_UP, "done")
             target = Target(*name.split(" ", 1))
             self._audit.record(WORKER, what, target, result=result, reason=outlet.error, position=outlet.position, head=head)

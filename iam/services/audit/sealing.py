@@ -63,7 +63,7 @@ class Sealer:
         """Where the chain ends now. Raises Unavailable where the last block is none."""
         header = db.session.scalar(select(AuditBlock.header).order_by(AuditBlock.number.desc()).limit(1))
         try:
-            return head_of(Block(header.encode(), b"", "")) if header is not None else None
+            return head_of(Block(header.encode("utf-8", "replace"), b"", "")) if header is not None else None
         except NotABlock:
             raise Unavailable("The last block of the audit trail cannot be read. Run iam audit verify.") from None
 
