@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -102,6 +102,10 @@ class Block:
     def is_whole(self) -> bool:
         """Whether the leaves are those of the root."""
         return len(self.leaves) == (self.last - self.first + 1) * _DIGEST and root(self.leaves) == str(self.facts["root"])
+
+    def each_leaf(self) -> Iterator[bytes]:
+        """The hashes of its events, in order."""
+        return (self.leaves[start : start + _DIGEST] for start in range(0, len(self.leaves), _DIGEST))
 
     def leaf(self, seq: int) -> bytes:
         """The hash of one of its events."""

@@ -14,9 +14,9 @@ from iam.errors import Problem
 
 
 def watch(service: type) -> None:
-    """Every public method of a service that begins with the actor."""
-    for name, method in list(vars(service).items()):
-        if not name.startswith("_") and inspect.isfunction(method) and list(inspect.signature(method).parameters)[1:2] == ["actor"]:
+    """Every public method of a service that begins with the actor, its bases' too."""
+    for name, method in inspect.getmembers(service, inspect.isfunction):
+        if not name.startswith("_") and list(inspect.signature(method).parameters)[1:2] == ["actor"]:
             setattr(service, name, _watched(method))
 
 

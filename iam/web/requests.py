@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from iam import services
 from iam.approval import stages, times
 from iam.approval.scopes import WHOLE_CLUSTER
-from iam.errors import Problem
+from iam.errors import NotFound, Problem
 from iam.kube.role_words import allowances
 from iam.models import AccessRequest
 from iam.services.explorer import LOOKING
@@ -109,6 +109,8 @@ def decide(request_id: str) -> str | AnyResponse | tuple[str, int]:
                 "Approved. It waits for others now."
             ))
             return redirect(url_for("inbox.index"))
+    except NotFound:
+        raise
     except Problem as problem:
         return _page(ours.decisions.get(actor(), request_id), translated(problem), problem.field or ""), problem.status
     return redirect(url_for("requests.show", request_id=request_id))

@@ -6,7 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -167,9 +167,11 @@ class TestSealing:
         spare.rewrite(at, row.body + " ")
         spare.change_block(3, has_events=True, **HIDDEN[name])
         spare.insert(row.body, mark=row.mark, row=ROW)
-        seal(product)
+        with suppress(Unavailable):  # where a block was changed, nothing is sealed
+            seal(product)
         spare.rewrite(at, row.body)
         spare.change_block(3, sealed_at=block.sealed_at, leaves=block.leaves)
+        seal(product)
         assert first_finding(spare.verify()) == FORGED
         assert [one["row"] for one in told(product, "audit.forged")] == [ROW]
 

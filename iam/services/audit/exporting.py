@@ -61,7 +61,7 @@ class Export:
     events: int = 0
     size: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
-    rest: Iterator[bytes] | None = None
+    remainder: Iterator[bytes] | None = None
     """What is still to go out, where somebody has the beginning."""
 
     def opening(self) -> dict[str, Any]:
@@ -129,17 +129,17 @@ class Exports:
         Raises Forbidden, Invalid.
         """
         export = self._begun(actor, export_id)
-        content, part = self._content(export), b""
-        for part in content:
-            if export.size + len(part) >= size:
-                break
+        content = self._content(export)
+        part = next(content, b"")
+        while part and export.size + len(part) < size:
             export.took(part)
+            part = next(content, b"")
         kept, digest = part[: size - export.size], export.digest.copy()
         digest.update(kept)
         if export.size + len(kept) != size or not compare_digest(digest.hexdigest(), sha256.lower()):
             raise Invalid("What you have is not how this export begins (any more); begin it again.", field="sha256")
         export.took(part)
-        export.rest = chain([part[len(kept) :]], map(export.took, content))
+        export.remainder = chain([part[len(kept) :]], map(export.took, content))
         self._say_begun(export, reason="it goes on")
         return export
 
@@ -177,7 +177,7 @@ class Exports:
         is_done = False
         try:
             yield b""
-            yield from export.rest or map(export.took, self._content(export))
+            yield from export.remainder or map(export.took, self._content(export))
             facts, text, signature = self._manifest(export)
             line = exports.manifest_line(text, signature, self._unnamed(export))
             if export.kind == "jsonl":

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 
 from sqlalchemy import Row, Update, bindparam, func, insert, select, text, update
 
 from iam import log
 from iam.errors import Unavailable
-from iam.evidence.blocks import LARGEST, Block, Head, NotABlock, head_of, seal
+from iam.evidence.blocks import LARGEST, NOTHING, Block, Head, NotABlock, head_of, seal
 from iam.evidence.events import facts_of, leaf, parsed_moment
 from iam.evidence.keys import KeyRing
 from iam.models import AuditBlock, AuditEvent, db
 from iam.services import guard
 from iam.services.audit.signing import SigningKeys
+from iam.services.audit.streams import unhexed
 from iam.services.audit.trail import Audit, Target
 from iam.services.audit.vocabulary import Event
 from iam.services.base import WORKER, World, transaction
@@ -127,16 +129,27 @@ class Sealer:
         is_sealed = func.coalesce(AuditEvent.seq, 0) > 0  # said so that PostgreSQL looks for the few moments, not for all that is sealed
         query = select(AuditEvent.id, AuditEvent.body).where(AuditEvent.at.in_(sorted(set(moments.values()))), is_sealed)
         sealed = {found.body: found.id for found in db.session.execute(query)}
-        leaves = self._sealed_leaves({leaf(text.encode()).hex() for _row, text in rows}, min(moments.values()) - _SLACK, known)
-        return {row for row, text in rows if sealed.get(text, row) != row or leaf(text.encode()).hex() in leaves}
+        hashes = {row: leaf(text.encode("utf-8", "replace")) for row, text in rows}
+        held = self._sealed_leaves(set(hashes.values()), min(moments.values()) - _SLACK, known)
+        return {row for row, text in rows if sealed.get(text, row) != row or hashes[row] in held}
 
-    def _sealed_leaves(self, wanted: set[str], since: datetime, known: Head | None) -> set[str]:
-        """Those of these hashes that blocks hold which were sealed since then."""
-        if known is None:
-            return set()
-        query = select(AuditBlock.leaves).where(AuditBlock.sealed_at >= since, AuditBlock.number <= known.number)
-        held = db.session.scalars(query.execution_options(yield_per=200))
-        return {one for text in held for one in wanted.intersection(wrap_leaves(text))}
+    def _sealed_leaves(self, wanted: set[bytes], since: datetime, known: Head | None) -> set[bytes]:
+        """Those of these hashes that blocks hold which were sealed since then: back from the known one, each named by the next, so that no
+        column has to be believed. Raises Unavailable where one of them was changed.
+        """
+        found, expected = set[bytes](), known.hash if known else NOTHING
+        columns, newest = (AuditBlock.header, AuditBlock.leaves, AuditBlock.signature), known.number if known else 0
+        query = select(*columns).where(AuditBlock.number <= newest)
+        with closing(db.session.execute(query.order_by(AuditBlock.number.desc()).execution_options(yield_per=100))) as rows:
+            for row in rows:
+                block = Block(row.header.encode("utf-8", "replace"), unhexed(row.leaves), row.signature)
+                if block.hash != expected or not block.is_whole:
+                    raise Unavailable("A block of the audit trail is not what was sealed, so nothing is sealed. Run iam audit verify.")
+                if parsed_moment(block.sealed_at) < since:
+                    break
+                found |= wanted.intersection(block.each_leaf())
+                expected = block.previous
+        return found
 
     def _tell_of_late(self, rows: Sequence[_Row], known: Head | None) -> None:
         """What waited long could have been removed unseen meanwhile: no worker was there, or somebody held it up, or held these back."""
@@ -197,11 +210,6 @@ def _number_all(rows: Sequence[int], first: int) -> int:
 def _number(statement: Update, numbers: Sequence[tuple[int, int]]) -> int:
     values = [{"row": row, "number": number} for row, number in numbers]
     return db.session.connection().execute(statement, values).rowcount
-
-
-def wrap_leaves(text: str) -> Iterator[str]:
-    """The hashes of a block as its row keeps them, one after the other."""
-    return (text[start : start + 64] for start in range(0, len(text), 64))
 
 
 def _said_at(text: str) -> datetime | None:

@@ -108,10 +108,11 @@ def blocks(first_seq: int, last_seq: int) -> Iterator[Block]:
         is_more = len(rows) == BLOCKS
         for row in rows:
             number = row.number
-            yield Block(row.header.encode(), _unhex(row.leaves), row.signature)
+            yield Block(row.header.encode(), unhexed(row.leaves), row.signature)
 
 
-def _unhex(text: str) -> bytes:
+def unhexed(text: str) -> bytes:
+    """The leaves of a block as its row keeps them; none, where they are none."""
     try:
         return unhex(text)
     except ValueError:  # somebody wrote into it: a block without its leaves does not verify

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -164,8 +164,8 @@ class Audit:
     def newest(self, what: Event, *which: ColumnElement[bool]) -> AuditEvent | None:
         """The last event of this kind, for decisions that rest on it: one that carries our mark, whatever else stands in the table."""
         query = select(AuditEvent).where(AuditEvent.action == what.value, NOT_ASIDE, *which).order_by(AuditEvent.id.desc())
-        rows = db.session.scalars(query.execution_options(yield_per=10))
-        return next((row for row in rows if self._vault.has_marked(row.body.encode("utf-8", "replace"), row.mark)), None)
+        with closing(db.session.scalars(query.execution_options(yield_per=10))) as rows:
+            return next((row for row in rows if self._vault.has_marked(row.body.encode("utf-8", "replace"), row.mark)), None)
 
 
 def _page(query: Select[AuditEvent], wanted: Filter) -> Select[AuditEvent]:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from iam.errors import Unavailable
-from iam.evidence.blocks import Anchor, Block, NotABlock
+from iam.evidence.blocks import Anchor, Block, Head, NotABlock
 from iam.evidence.events import moment
 from iam.evidence.keys import KeyRing
 from iam.evidence.proof import Kind, Proof, Report, Sealed
@@ -124,13 +124,19 @@ class Verifier:
             head = None  # the chain itself says so
         with db.engine.connect() as connection:
             for rows in connection.execution_options(yield_per=AT_ONCE).execute(query).partitions():
-                copies = self._sealer.copies([(row, body) for row, seq, body, _mark in rows if seq is None], head)
+                copies = self._copies([(row, body) for row, seq, body, _mark in rows if seq is None], head)
                 for row, seq, body, mark in rows:
                     if seq is None and row not in copies and vault.has_marked(body.encode("utf-8", "replace"), mark):
                         report.unsealed += 1
                     else:
                         words = f"Row {row} of the trail was not written by this service; it is not part of the chain."
                         report.add(Kind.UNVOUCHED, words)
+
+    def _copies(self, rows: Sequence[tuple[int, str]], head: Head | None) -> set[int]:
+        try:
+            return self._sealer.copies(rows, head)
+        except Unavailable:  # a block was changed, as the chain itself says
+            return set()
 
     def _blocks(self, report: Report) -> None:
         """The columns of a block, by which it is found, have to say what its header says."""

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from iam.approval import texts
-from iam.errors import Forbidden, Invalid, NotFound
+from iam.errors import Forbidden, Hidden, Invalid, NotFound
 from iam.models import Draft, db
 from iam.services.audit import Audit
 from iam.services.base import READ, WRITE, Actor, World, transaction
@@ -48,9 +48,11 @@ class Drafts:
         """Throw it away. Raises NotFound."""
         self._audit.require(actor, scope=WRITE)
         with transaction():
-            draft = db.session.scalar(select(Draft).filter_by(id=draft_id, person_id=actor.person_id))
+            draft = db.session.get(Draft, draft_id)
             if draft is None:
                 raise NotFound("There is no such draft.")
+            if draft.person_id != actor.person_id:
+                raise Hidden("There is no such draft.")
             db.session.delete(draft)
 
 
