@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
@@ -40,10 +40,10 @@ class Zipped:
             self._target.close()
 
 
-def compressed(parts: Iterator[bytes]) -> Iterator[bytes]:
+def compressed(parts: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
     """Parts as they go over the wire."""
     buffer = io.BytesIO()
-    with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=LEVEL, mtime=0) as zipper:
+    with closing(parts), gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=LEVEL, mtime=0) as zipper:
         for part in parts:
             zipper.write(part)
             if buffer.tell():

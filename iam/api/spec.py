@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
-from flask import Response, after_this_request, g, request, stream_with_context
+from flask import Response, after_this_request, g, request
 from pydantic import BaseModel, ValidationError
 from spectree import Response as Answers
 from spectree import SpecTree
@@ -17,6 +17,7 @@ from iam.errors import Invalid, Unauthenticated
 from iam.services.audit import Target
 from iam.services.base import Actor
 from iam.services.policies import MAX_POLICY_BYTES
+from iam.services.streaming import Steps
 
 
 class ProblemDetails(BaseModel):
@@ -74,12 +75,13 @@ def answers(**good: Any) -> Answers:
     return Answers(**good, **_WRONG)
 
 
-def streamed(parts: Iterator[bytes], mimetype: str) -> Response:
+def streamed(parts: Generator[bytes, None, None], mimetype: str) -> Response:
     """An answer of any length. The library reads the whole of an answer that passes through it, so its content comes behind it."""
+    steps = Steps(parts)
 
     @after_this_request
     def fill(answer: Response) -> Response:
-        answer.response = stream_with_context(parts)
+        answer.response = steps
         answer.headers.pop("Content-Length", None)
         return answer
 

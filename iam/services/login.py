@@ -211,7 +211,7 @@ class Logins:
     def turn_away(self, visitor: Actor, problem: Problem) -> None:
         """Record a visitor who shows nothing that counts, until it is a flood; nobody else from their address suffers for it."""
         if not self._throttle.is_flood(visitor.address):
-            self._audit.turned_away(visitor, problem)
+            self._audit.turned_away(visitor, problem, Target("door", visitor.path))
 
     def _count_attempt(self, visitor: Actor, target: Target, account: str = "") -> None:
         """Raises Throttled; the first refusal of a window is an event, the flood behind it is not."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, render_template, request, stream_with_context
+from flask import Blueprint, Response, render_template, request
 
 from iam import services
 from iam.errors import Problem
 from iam.services.audit import PAGE, Event, Filter
 from iam.services.audit.exporting import KINDS
 from iam.services.audit.filters import TEXTS
+from iam.services.streaming import Steps
 from iam.web.audit_words import FAMILIES, by_day, sentence
 from iam.web.downloads import attachment
 from iam.web.language import translated
@@ -81,7 +82,7 @@ def export() -> Response:
     name = f"kube-iam-audit-{running.id}.{kind}{'.gz' if is_zipped else ''}"
     headers = {"Content-Disposition": f"attachment; filename={name}", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     mime = "application/gzip" if is_zipped else MIME[kind]
-    return Response(stream_with_context(compressed(parts) if is_zipped else parts), mimetype=mime, headers=headers)
+    return Response(Steps(compressed(parts) if is_zipped else parts), mimetype=mime, headers=headers)
 
 
 @pages.get("/exports/<export_id>/manifest")

@@ -12,8 +12,8 @@ from wtforms import IntegerField, StringField, TextAreaField
 
 from iam import services
 from iam.errors import Conflict, Problem
+from iam.services.audit import Target
 from iam.services.clusters import CREDENTIAL, CSR, Registration
-from iam.web.downloads import attachment
 from iam.web.language import translated
 from iam.web.visitors import actor, login_required
 
@@ -124,7 +124,10 @@ def bindings(name: str) -> str | tuple[str, int]:
 @login_required
 def manifest(name: str) -> Response:
     """What an administrator of that cluster applies, to give us the least rights."""
-    return attachment(services.current().clusters.manifest(actor(), name), f"kube-iam-on-{name}.yaml", "application/yaml")
+    ours = services.current()
+    text = ours.clusters.manifest(actor(), name)
+    ours.audit.downloaded(actor(), Target("cluster", name, name))
+    return Response(text, mimetype="text/plain; charset=utf-8")
 
 
 @pages.post("/<name>/probe")

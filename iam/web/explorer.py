@@ -18,6 +18,7 @@ from iam.kube.explorer import condensed
 from iam.kube.requests import Request, in_words
 from iam.services import explorer_rows as rows
 from iam.services.access import NewMapping
+from iam.services.audit import Target
 from iam.services.explorer import LOOKING, Place
 from iam.services.tables import csv_text
 from iam.services.views import Standpoint, View
@@ -225,7 +226,8 @@ def _carried(cluster: str) -> dict[str, str]:
 
 def _download(found: Sequence[rows.Row], wanted: str) -> Response:
     if wanted == "json":
-        return attachment(json.dumps(list(found), ensure_ascii=False), "access.json", "application/json")
+        services.current().audit.downloaded(actor(), Target("file", "access.json"))
+        return Response(json.dumps(list(found), ensure_ascii=False), mimetype="application/json")
     if wanted != "csv":
         raise Invalid("The format is csv or json.", field="format")
     return attachment(csv_text(found), "access.csv", "text/csv")

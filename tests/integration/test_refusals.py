@@ -205,7 +205,7 @@ def test_a_refused_login_stands_in_the_timeline_of_who_was_tried(make_product: P
 
 
 DOWNLOADS: dict[str, tuple[str, str, str]] = {
-    "manifest of a cluster": ("ada", "/clusters/demo/manifest", "kube-iam-on-demo.yaml"),
+    "manifest of a cluster": ("ada", "/clusters/demo/manifest", "demo"),
     "answer as CSV": ("erin", "/explorer/what-can?cluster=demo&format=csv", "access.csv"),
     "answer as JSON": ("ada", "/explorer/who-can?cluster=demo&verb=get&resource=pods&format=json", "access.json"),
     "manifest of an export": ("aude", "/audit/exports/{export}/manifest", "kube-iam-audit-{export}.manifest.json"),

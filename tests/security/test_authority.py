@@ -68,7 +68,7 @@ def send(route: Route, browser: Browser, path: str) -> TestResponse:
 
 def call(route: Route, product: Product, headers: dict[str, str], path: str = "") -> TestResponse:
     body = route.body if route.method in {"POST", "PUT"} else None
-    return product.api(route.method, path or path_of(route, product), headers, body)
+    return product.api(route.method, path or path_of(route, product), headers, body, buffered=True)
 
 
 def last_refusal(product: Product) -> tuple[str, str]:

@@ -95,11 +95,11 @@ class Sealer:
                 waiting.where(AuditEvent.seq.is_(None)).order_by(AuditEvent.id).limit(AT_ONCE).with_for_update()
             ).all()  # locked, so that a sealer that has lost its own lock waits here, and then finds them sealed
             last = self.head()
-            copies, known_texts = self.copies([(row.id, row.body) for row in found], known), set[str]()
+            marked = {row.id: row.body for row in found if self._world.vault.has_marked(row.body.encode("utf-8", "replace"), row.mark)}
+            copies, known_texts = self.copies(list(marked.items()), known), set[str]()
             ours, forged = list[_Row](), self._ahead(last)
             for row in found:
-                is_new = row.id not in copies and row.body not in known_texts
-                is_ours = is_new and self._world.vault.has_marked(row.body.encode("utf-8", "replace"), row.mark)
+                is_ours = row.id in marked and row.id not in copies and row.body not in known_texts
                 (ours if is_ours else forged).append(row)
                 known_texts |= {row.body} if is_ours else set()
             self._put_aside(forged)
