@@ -17,7 +17,8 @@ def main(wanted: list[str]) -> int:
     if unknown:
         print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(NAMES)}", file=sys.stderr)
         return 2
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    here = Path(__file__).resolve().parent  # not to be imported from: a benchmark there has the name of a library
+    sys.path[:] = [str(here.parent), *(one for one in sys.path if Path(one).resolve() != here)]
     ground_module, table, processes = (import_module(name) for name in ("bench.ground", "bench.table", "rigs.processes"))
     start = time.monotonic()
     sections, skipped, broken = [], [], []
