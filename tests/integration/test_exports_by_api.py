@@ -117,9 +117,12 @@ def test_it_comes_compressed(client: Client, auditor: Auditor, tmp_path: Path, n
     assert auditor.both(file)["whole"]
 
 
-@pytest.mark.parametrize("is_rotated", [False, True], ids=["", "after another key"])
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("name", ASKED)
+WHOLE, IN_A_LINE = "whole.jsonl", "in a line"
+BROKEN = [*((WHOLE, cut, False) for cut in CUTS), *((name, IN_A_LINE, False) for name in ASKED if name != WHOLE)]
+AFTER_ANOTHER_KEY = [(WHOLE, IN_A_LINE, True), ("table.csv", "all", True)]
+
+
+@pytest.mark.parametrize(("name", "cut", "is_rotated"), [*BROKEN, *AFTER_ANOTHER_KEY])
 def test_the_rest_is_exactly_what_is_missing(
     client: Client, auditor: Auditor, tmp_path: Path, name: str, cut: str, is_rotated: bool
 ) -> None:
