@@ -4,7 +4,8 @@ VENV ?= .venv
 PYTHON ?= python3
 PORT ?= 8000
 BIN := $(VENV)/bin
-WORKERS ?= auto
+# Tests wait for servers and browsers about as often as they compute.
+WORKERS ?= $(shell echo $$((2 * $$(nproc))))
 
 .PHONY: help run test lint format bench screenshots translations lock wheel clean
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from iam.directory.base import Directory
 from iam.models import db
+from iam.models.audit import WORKER as WORKER_NAME
 from iam.notify.base import LineSink, MailSender, WebhookSender
 from iam.services import guard
 from iam.services.vault import Vault
@@ -56,7 +57,7 @@ def operator(name: str, command: str = "") -> Actor:
     return Actor(name=f"operator:{name}", door="cli", roles=roles, scopes=frozenset(SCOPES), path=command)
 
 
-WORKER = Actor(name="kube-iam", door="worker", roles=frozenset({"administrator"}), scopes=frozenset(SCOPES))
+WORKER = Actor(name=WORKER_NAME, door="worker", roles=frozenset({"administrator"}), scopes=frozenset(SCOPES))
 
 
 @dataclass(frozen=True)
