@@ -4,8 +4,7 @@ VENV ?= .venv
 PYTHON ?= python3
 PORT ?= 8000
 BIN := $(VENV)/bin
-# Tests wait for servers and browsers about as often as they compute.
-WORKERS ?= $(shell echo $$((2 * $$(nproc))))
+WORKERS ?= auto
 
 .PHONY: help run test lint format bench screenshots translations lock wheel clean
 

@@ -13,7 +13,7 @@ from fixtures.house import inhabit
 from fixtures.live import Live, serve
 from fixtures.real import own_namespace
 from fixtures.stage import Stage, rule, sweep_bindings
-from fixtures.visits import JAVASCRIPT, Theme, Visits, follow, unfold
+from fixtures.visits import JAVASCRIPT, Theme, Visits, complaint, follow, unfold
 from playwright.sync_api import Locator, Page
 from rigs.chromium import axe_violations
 
@@ -165,7 +165,7 @@ class TestAnOrdinaryPerson:
         answer = page.goto(at(explored, "what-can", when="planned"))
         assert answer
         assert answer.status == 403
-        assert "This needs the role" in page.get_by_role("alert").inner_text()
+        assert "This needs the role" in complaint(page)
         assert page.locator("article").count() == 0
 
 
@@ -175,7 +175,7 @@ class TestMistakes:
         answer = page.goto(at(explored, "who-can", **THING | {"cluster": "nowhere"}))
         assert answer
         assert answer.status == 404
-        assert page.get_by_role("alert").inner_text() == "There is no cluster nowhere."
+        assert complaint(page) == "There is no cluster nowhere."
         page.get_by_label("Cluster", exact=True).select_option("demo")
         follow(page.get_by_role("button", name="Ask"))
         assert row_of(page, "Erin Engel").is_visible(), "the rest of the question was kept"
@@ -186,7 +186,7 @@ class TestMistakes:
         answer = page.goto(at(explored, "who-can", **THING | values))
         assert answer
         assert answer.status == 422
-        assert page.get_by_role("alert").is_visible()
+        assert complaint(page)
         assert [one.get_attribute("name") for one in page.locator("[aria-invalid=true]").all()] == [field]
 
 
