@@ -59,22 +59,22 @@ def serve(context: click.Context, host: str | None, port: int | None, with_worke
 
 
 @click.command()
-@click.option("--only-seal", is_flag=True, hidden=True, help="Seal the audit trail for the worker that started this.")
+@click.option("--seal-for", type=int, hidden=True, help="Only seal the audit trail, for the worker with this process id and as long as it.")
 @click.pass_context
-def worker(context: click.Context, only_seal: bool) -> None:  # noqa: FBT001
+def worker(context: click.Context, seal_for: int | None) -> None:
     """Sync directories and reconcile clusters until stopped."""
     state: State = context.obj
     app, stopping = state.app(), threading.Event()
     log.configure(state.settings.log_level)
-    if only_seal:
+    if seal_for is not None:
         _on_signals(stopping.set)
-        parent = os.getppid()
-        seal_until(app, lambda pause: stopping.wait(pause) or os.getppid() != parent)
+        seal_until(app, lambda pause: stopping.wait(pause) or os.getppid() != seal_for)
         return
     running = Worker(app)
     _on_signals(running.stop)
     _hand_down(context)
-    sealer = _Supervised([sys.executable, "-m", "iam", "worker", "--only-seal"])  # in a busy process, sealing would wait for the others
+    # In a busy process, sealing would wait for all the others.
+    sealer = _Supervised([sys.executable, "-m", "iam", "worker", "--seal-for", str(os.getpid())])
     try:
         running.run(has_sealer=True)
     finally:

@@ -43,12 +43,14 @@ def is_sealed(product: Product) -> bool:
 
 
 def children(process: subprocess.Popen[bytes]) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii").split()]
+    """Whichever thread has started them."""
+    listed = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return [int(one) for path in listed for one in path.read_text("ascii").split()]
 
 
 def is_alive(pid: int) -> bool:
     with suppress(OSError):
-        return b"--only-seal" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"--seal-for" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
 
 
@@ -56,8 +58,8 @@ def is_alive(pid: int) -> bool:
 def test_it_seals_and_leaves_no_process_behind(product: Product, worker: subprocess.Popen[bytes], how: signal.Signals) -> None:
     away(product)
     wait_until(lambda: is_sealed(product), seconds=60, what="the sealer")
+    wait_until(lambda: bool(children(worker)), seconds=30, what="a sealer of its own")
     (sealer,) = children(worker)
-    assert is_alive(sealer)
     os.kill(worker.pid, how)
     worker.wait(30)
     wait_until(lambda: not is_alive(sealer), seconds=30, what="the end of the sealer")
@@ -66,6 +68,7 @@ def test_it_seals_and_leaves_no_process_behind(product: Product, worker: subproc
 def test_a_sealer_that_died_is_started_again(product: Product, worker: subprocess.Popen[bytes]) -> None:
     away(product)
     wait_until(lambda: is_sealed(product), seconds=60, what="the sealer")
+    wait_until(lambda: bool(children(worker)), seconds=30, what="a sealer of its own")
     (sealer,) = children(worker)
     os.kill(sealer, signal.SIGKILL)
     wait_until(lambda: sealer not in children(worker) and len(children(worker)) == 1, seconds=30, what="another sealer")
