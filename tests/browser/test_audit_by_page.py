@@ -53,13 +53,13 @@ def test_a_story_goes_from_the_request_to_the_certificate(visit: Visits, make_li
     live.product.logged_in("erin").post("/kubeconfig/demo", key="ours")
     aude = visit(live, "aude", javascript=javascript)
     aude.goto(f"{live.base}/audit?person=erin&action=request.")
-    aude.get_by_role("link", name="whole story").first.click()
+    follow(aude.get_by_role("link", name="whole story").first)
     told = sentences(aude)
     steps = ["erin asked for", "lee said yes to erin", "erin gets", "began", "was seen at work on demo", "erin was given a certificate"]
     places = [next(place for place, one in enumerate(told) if step in one) for step in steps]
     assert places == sorted(places)
     assert aude.locator(".stations .reached").count() == 3
-    aude.locator("a.said", has_text="lee said yes").click()
+    follow(aude.locator("a.said", has_text="lee said yes"))
     assert "lee said yes to erin" in aude.locator("h1").inner_text()
     assert "Yes." in aude.locator("main").inner_text()
     follow(aude.get_by_role("link", name="The whole story of this request"))
