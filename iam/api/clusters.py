@@ -8,7 +8,6 @@ from iam import services
 from iam.api.shapes import ClusterChange, ClusterIn, ClusterOut, Clusters, CredentialIn, Done, Manifest, ReconcileOut, RemovalQuery, RunOut
 from iam.api.spec import actor, answers, load_actor, spec
 from iam.models import Cluster
-from iam.services.audit import Target
 from iam.services.clusters import Registration
 from iam.services.reconcile import Outcome, summary
 
@@ -70,10 +69,7 @@ def probe(name: str) -> ClusterOut:
 @spec.validate(resp=answers(HTTP_200=Manifest), tags=["clusters"])
 def manifest(name: str) -> Manifest:
     """The least rights that we need there."""
-    ours = services.current()
-    text = ours.clusters.manifest(actor(), name)
-    ours.audit.downloaded(actor(), Target("cluster", name, name))
-    return Manifest(yaml=text)
+    return Manifest(yaml=services.current().clusters.manifest(actor(), name))
 
 
 @routes.get("/clusters/<name>/plan")

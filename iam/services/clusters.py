@@ -209,6 +209,7 @@ class Clusters:
         cluster = self.named(name) if name else None
         bound = {*roles, *(bound_roles(cluster) if cluster else ())}
         has_policy = cluster and db.session.scalar(select(PolicyFile.id).filter_by(cluster_id=cluster.id).limit(1))
+        self._audit.downloaded(actor, Target("cluster", name, name) if name else Target("file", "manifest"))
         return manifests.manifest(bound, signs=cluster is None or cluster.signer == CSR, asks=bool(has_policy))
 
     def connection(self, cluster: Cluster) -> Connection:

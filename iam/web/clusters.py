@@ -12,7 +12,6 @@ from wtforms import IntegerField, StringField, TextAreaField
 
 from iam import services
 from iam.errors import Conflict, Problem
-from iam.services.audit import Target
 from iam.services.clusters import CREDENTIAL, CSR, Registration
 from iam.web.language import translated
 from iam.web.visitors import actor, login_required
@@ -124,9 +123,7 @@ def bindings(name: str) -> str | tuple[str, int]:
 @login_required
 def manifest(name: str) -> Response:
     """What an administrator of that cluster applies, to give us the least rights."""
-    ours = services.current()
-    text = ours.clusters.manifest(actor(), name)
-    ours.audit.downloaded(actor(), Target("cluster", name, name))
+    text = services.current().clusters.manifest(actor(), name)
     return Response(text, mimetype="text/plain; charset=utf-8")
 
 

@@ -15,7 +15,6 @@ from iam.evidence.proof import Report
 from iam.evidence.reading import bounded, read_anchors, verify_export, verify_table
 
 VECTORS: list[dict[str, Any]] = json.loads((FOLDER / "vectors.json").read_text("utf-8"))["vectors"]
-BUGS: dict[str, str] = {}
 
 
 def verified(vector: dict[str, Any]) -> Report:
@@ -28,13 +27,7 @@ def verified(vector: dict[str, Any]) -> Report:
     return verify_export(bounded(content), keys, anchors).report
 
 
-@pytest.mark.parametrize(
-    "vector",
-    [
-        pytest.param(one, id=one["name"], marks=[pytest.mark.xfail(strict=True, reason=BUGS[one["name"]])] if one["name"] in BUGS else [])
-        for one in VECTORS
-    ],
-)
+@pytest.mark.parametrize("vector", VECTORS, ids=[one["name"] for one in VECTORS])
 def test_it_is_verified_as_it_should_be(vector: dict[str, Any]) -> None:
     try:
         report = verified(vector)
@@ -58,10 +51,6 @@ def test_a_vector_is_still_made_of_the_same_bytes(name: str) -> None:
 
 def test_nothing_else_is_there() -> None:
     assert {path.name for path in FOLDER.iterdir()} == set(MADE)
-
-
-def test_every_known_bug_has_its_vector() -> None:
-    assert set(BUGS) <= {one["name"] for one in VECTORS}
 
 
 def test_removed_by_retention_is_told() -> None:

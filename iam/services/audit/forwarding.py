@@ -106,7 +106,8 @@ class Forwarding:
         return [self._standing(one) for one in self._world.settings.audit.forward]
 
     def _standing(self, settings: Forward) -> Standing:
-        outlet, lag = self._at(settings.name), self._lag(self._at(settings.name))
+        outlet = self._at(settings.name)
+        lag = self._lag(outlet)
         try:
             head, is_broken = self._sealer.head(), False
         except Unavailable:
@@ -133,9 +134,10 @@ class Forwarding:
         if head and position > head.last:
             raise NotDelivered("its position lies behind the end of the trail: somebody changed it. Run iam audit verify")
         batch, size = Batch(position, []), 0
+        ring = KeyRing([bytes.fromhex(one.public) for one in self._keys.named()])
         for block in streams.blocks(position + 1, head.last if head else 0):
             try:
-                batch.take(block, self._sealed(block))
+                batch.take(block, self._sealed(block, ring))
             except NotDelivered:
                 if batch.events:
                     break
@@ -146,9 +148,8 @@ class Forwarding:
         db.session.commit()  # no transaction stays open while the other side answers
         return batch
 
-    def _sealed(self, block: Block) -> Sequence[Sealed]:
+    def _sealed(self, block: Block, ring: KeyRing) -> Sequence[Sealed]:
         """The events of a block of ours; none of one that retention has emptied. Raises NotDelivered."""
-        ring = KeyRing([bytes.fromhex(one.public) for one in self._keys.named()])
         query = select(AuditEvent.seq, AuditEvent.body).where(AuditEvent.seq >= block.first, AuditEvent.seq <= block.last)
         events = [(row.seq or 0, row.body.encode("utf-8", "replace")) for row in db.session.execute(query.order_by(AuditEvent.seq))]
         proof = Proof(ring, starts_at=0)
